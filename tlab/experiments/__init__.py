@@ -1,0 +1,1 @@
+"""One experiment a module; each is one function that takes a model and a prompt and returns a result."""

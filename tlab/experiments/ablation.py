@@ -1,0 +1,204 @@
+"""`ablate`: take a part out of the computation and see what the prediction loses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+from tlab.engine import Edit, run
+from tlab.errors import UnknownOption, UnusablePrompt, shown
+from tlab.experiments.replacement import METHODS, replacements
+from tlab.references import REFERENCE_PROMPTS
+from tlab.results import Result, percent
+from tlab.targets import parse_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from tlab.models import Model
+    from tlab.targets import Target
+
+__all__ = ["AblationResult", "ablate"]
+
+_SHOWN_TOKENS = 6
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AblationResult(Result):
+    """The clean run beside the patched one, at the last position.
+
+    Args:
+        prompt: the text that was run.
+        targets: what was ablated, as normalised names.
+        method: `zero`, `mean` or `resample`.
+        token: the token that is followed (by default the clean run's answer).
+        clean_probability: of that token in the clean run.
+        patched_probability: of that token in the patched run.
+        clean_logit: of that token in the clean run.
+        patched_logit: of that token in the patched run.
+        kl_nats: Kullback-Leibler divergence of the patched from the clean distribution, in nats.
+        frame: `token clean patched change` for the tokens that matter in either run.
+
+    """
+
+    prompt: str
+    targets: tuple[str, ...]
+    method: str
+    token: str
+    clean_probability: float
+    patched_probability: float
+    clean_logit: float
+    patched_logit: float
+    kl_nats: float
+    frame: pd.DataFrame
+
+    @property
+    def change(self) -> float:
+        """Change of the followed token's probability, patched minus clean."""
+        return self.patched_probability - self.clean_probability
+
+    @property
+    def patched_token(self) -> str:
+        """The patched run's likeliest next token."""
+        return str(self.frame.sort_values("patched", ascending=False)["token"].iloc[0])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return `token clean patched change`: probabilities of the top tokens of both runs."""
+        return self.frame.copy()
+
+    def _twin_frame(self) -> pd.DataFrame:
+        return self.frame.round(3)
+
+    def explain(self) -> str:
+        """Say what became of the prediction."""
+        names = ", ".join(self.targets) or "nothing"
+        before, after = percent(self.clean_probability), percent(self.patched_probability)
+        verdict = _verdict(self.clean_probability, self.patched_probability)
+        return (
+            f"With {names} ablated ({self.method}), {self.token!r} {verdict} from {before} to {after} "
+            f"{self._standing()}. "
+            f"The whole prediction moved by {self.kl_nats:.3f} nats (KL divergence)."
+        )
+
+    def _standing(self) -> str:
+        clean_token = str(self.frame.sort_values("clean", ascending=False)["token"].iloc[0])
+        if self.patched_token == self.token:
+            return "and is still the likeliest next token" if clean_token == self.token else "and comes first now"
+        if clean_token == self.token:
+            return f"and is no longer first: the patched run prefers {self.patched_token!r}"
+        return f"and is first in neither run: the patched one prefers {self.patched_token!r}"
+
+
+def ablate(
+    model: Model,
+    prompt: str,
+    targets: str | Sequence[str],
+    *,
+    method: Literal["zero", "mean", "resample"] = "zero",
+    token: str | None = None,
+    reference: Sequence[str] = REFERENCE_PROMPTS,
+    seed: int = 0,
+) -> AblationResult:
+    """Run the prompt twice, the second time with parts of the model replaced, and compare the predictions.
+
+    What is replaced is the part's *output*: a head's `z`, an attention layer's or an MLP's write to the residual
+    stream. `zero` writes nothing, which the model never met in training; `mean` writes the part's average over the
+    reference prompts, which keeps what it always says; `resample` writes what it said at a random place in them.
+
+    Args:
+        model: from `load`.
+        prompt: the text to run.
+        targets: one name or several: `"L3H4"` (a head), `"L3.attn"`, `"L3.mlp"`, `"L3"` (both); counted from 0.
+        method: what takes the place of the output.
+        token: the token to follow; by default the clean run's likeliest.
+        reference: the prompts from which mean and resample take their values.
+        seed: of the random choice that `resample` makes.
+
+    Invariants:
+        No targets change nothing; the model is the same after it, also after an exception.
+
+    Raises:
+        UnknownTarget: a name cannot be read or lies outside the model.
+        UnknownOption: the method is none of the three.
+        UnusablePrompt: the followed token is not a single token.
+
+    Cost: two forward passes, and one for each reference prompt unless the method is `zero`.
+
+    Example:
+        >>> ablate(load("smollm2-135m"), "The capital of France is", "L0.mlp").token
+        ' Paris'
+
+    Source:
+        For zero, mean and resample ablation and what each can show: Heimersheim and Nanda, "How to use and interpret
+        activation patching" (2024), arXiv:2404.15255.
+
+    """
+    if method not in METHODS:
+        raise UnknownOption(f"method refused: expected one of {', '.join(METHODS)}, got {shown(method)}; try 'zero'")
+    parsed = parse_targets(targets, model.n_layers, model.n_heads)
+    ids = model.to_ids(prompt)
+    clean = run(model, ids).logits[0, -1].float()
+    edits = _edits(model, parsed, method, reference, seed)
+    patched = run(model, ids, edits=edits).logits[0, -1].float()
+    token_id = int(clean.argmax()) if token is None else _single_id(model, token)
+    clean_log, patched_log = clean.log_softmax(-1), patched.log_softmax(-1)
+    return AblationResult(
+        prompt=prompt,
+        targets=tuple(str(target) for target in parsed),
+        method=method,
+        token=model.to_text(token_id),
+        clean_probability=float(clean_log[token_id].exp()),
+        patched_probability=float(patched_log[token_id].exp()),
+        clean_logit=float(clean[token_id]),
+        patched_logit=float(patched[token_id]),
+        kl_nats=float((clean_log.exp() * (clean_log - patched_log)).sum().clamp(min=0)),
+        frame=_comparison(model, clean, patched, token_id),
+    )
+
+
+def _edits(model: Model, targets: Sequence[Target], method: str, reference: Sequence[str], seed: int) -> list[Edit]:
+    sites = tuple(dict.fromkeys(site for target in targets for site in target.sites))
+    values = replacements(model, sites, method, reference, seed)
+    return [Edit(site, _replacing(values[site], target.head)) for target in targets for site in target.sites]
+
+
+def _replacing(replace: Callable[[Tensor], Tensor], head: int | None) -> Callable[[Tensor], Tensor]:
+    """Return an edit that replaces what stands at a site, in one head or in all of it."""
+    if head is None:
+        return replace
+
+    def edit(tensor: Tensor) -> Tensor:
+        tensor[:, :, head] = replace(tensor)[:, :, head]
+        return tensor
+
+    return edit
+
+
+def _comparison(model: Model, clean: Tensor, patched: Tensor, token_id: int) -> pd.DataFrame:
+    ids = [token_id, *clean.topk(_SHOWN_TOKENS).indices.tolist(), *patched.topk(_SHOWN_TOKENS).indices.tolist()]
+    chosen = list(dict.fromkeys(ids))
+    before, after = clean.softmax(-1)[chosen].tolist(), patched.softmax(-1)[chosen].tolist()
+    frame = pd.DataFrame({"token": [model.to_text(i) for i in chosen], "clean": before, "patched": after})
+    frame["change"] = frame["patched"] - frame["clean"]
+    return frame
+
+
+def _single_id(model: Model, token: str) -> int:
+    ids = model.to_ids(token).tolist()
+    if len(ids) != 1:
+        raise UnusablePrompt(
+            f"token unusable: expected exactly one token, got {len(ids)} in {shown(token)}; "
+            f"its first is {model.to_text(ids[0])!r} (a leading space counts)"
+        )
+    return int(ids[0])
+
+
+def _verdict(before: float, after: float) -> str:
+    visible = 0.005
+    if abs(after - before) < visible:
+        return "hardly moves:"
+    return "falls" if after < before else "rises"

@@ -1,0 +1,53 @@
+"""Colours and layout that all pictures share; legible in light, dark and grey."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["CLEAN", "PATCHED", "SCALE", "distinct", "figure", "visible"]
+
+# Two hues that differ in lightness too, so that they stay apart in grey and for colour-blind readers.
+CLEAN = "#4878a8"
+PATCHED = "#e08a2c"
+SCALE = "Blues"
+
+
+def figure(traces: list[Any], *, title: str, x: str, y: str, height: int) -> go.Figure:
+    """Return a figure in the book's layout: named axes, no background of its own, room for long tokens."""
+    return go.Figure(
+        data=traces,
+        layout={
+            "template": "none",
+            "title": {"text": title, "font": {"size": 15}},
+            "height": height,
+            "margin": {"l": 90, "r": 20, "t": 50, "b": 50},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "xaxis": {"title": {"text": x, "standoff": 12}, "automargin": True, "gridcolor": "rgba(128,128,128,0.25)"},
+            "yaxis": {"title": {"text": y, "standoff": 14}, "automargin": True, "gridcolor": "rgba(128,128,128,0.25)"},
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        },
+    )
+
+
+def distinct(labels: Iterable[str]) -> list[str]:
+    """Return labels with a number behind those that look like an earlier one: plotly would merge their bars."""
+    seen: Counter[str] = Counter()
+    result = []
+    for label in labels:
+        seen[label] += 1
+        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return result
+
+
+def visible(token: str) -> str:
+    """Return a token for an axis: spaces and line ends made visible, markup defused."""
+    marked = token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
+    # plotly reads a small set of tags in labels; tokens are text.
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
