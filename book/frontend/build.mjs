@@ -1,0 +1,68 @@
+// Builds dist/: classic scripts that work from a server and from file://, their CSS, and the libraries they bring.
+
+import { build } from "esbuild";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
+import { writeFrame } from "./bundling/frame.mjs";
+import { bundleMathJax } from "./bundling/mathjax.mjs";
+import { writeLicences } from "./bundling/licences.mjs";
+
+const DIST = new URL("dist/", import.meta.url);
+const path = (name) => new URL(name, DIST).pathname;
+
+/** Scripts that other people's UMD wrappers must not mistake for AMD modules. */
+const DEFINE = { define: "undefined", global: "globalThis", "process.env.NODE_ENV": '"production"' };
+
+/** @jupyterlab's packages ask for these only under Node or for features that the page never calls. */
+const EMPTY = new Set(["ws", "minimist", "json5"]);
+const emptyModules = {
+  name: "empty-modules",
+  setup(plugins) {
+    plugins.onResolve({ filter: /^[\w-]+$/ }, ({ path: name }) => (EMPTY.has(name) ? { path: name, namespace: "empty" } : null));
+    plugins.onLoad({ filter: /.*/, namespace: "empty" }, () => ({ contents: "module.exports = {};" }));
+  },
+};
+
+const COMMON = {
+  absWorkingDir: new URL(".", import.meta.url).pathname,
+  bundle: true,
+  minify: true,
+  target: "es2022",
+  charset: "utf8",
+  legalComments: "none",
+  logLevel: "warning",
+};
+const SCRIPTS = { ...COMMON, format: "iife", define: DEFINE, alias: { path: "path-browserify" }, plugins: [emptyModules] };
+
+async function bundle() {
+  const result = await build({
+    entryPoints: {
+      page: "src/page.ts",
+      live: "src/live/live.ts",
+      editor: "src/editor/editor.ts",
+      chat: "src/chat/chat.ts",
+    },
+    ...SCRIPTS,
+    outdir: path("."),
+    metafile: true,
+  });
+  await build({ entryPoints: { page: "src/style/page.css" }, ...COMMON, outdir: path(".") });
+  const frame = await build({ entryPoints: ["src/frame/frame.ts"], ...SCRIPTS, write: false });
+  await writeFrame(path("frame.html"), frame.outputFiles[0].text);
+  return Object.keys(result.metafile.inputs);
+}
+
+async function report() {
+  for (const name of ["page.js", "live.js", "editor.js", "chat.js", "page.css", "frame.html", "vendor/mathjax/math.js"]) {
+    const bytes = await readFile(path(name));
+    const kb = (count) => `${(count / 1024).toFixed(1)} KiB`.padStart(10);
+    console.log(name.padEnd(24), kb(bytes.length), kb(gzipSync(bytes, { level: 9 }).length), "gzip");
+  }
+}
+
+await rm(DIST, { recursive: true, force: true });
+await mkdir(DIST, { recursive: true });
+const inputs = await bundle();
+await bundleMathJax(DIST);
+await writeLicences(new URL("THIRD-PARTY-LICENSES.txt", DIST), inputs);
+await report();

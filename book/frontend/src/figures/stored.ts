@@ -1,0 +1,79 @@
+// Owns bringing stored outputs to life: near the viewport, before printing, or all at once when asked.
+
+import type { Host } from "../parts";
+import { figureView, frameView } from "./views";
+
+declare global {
+  interface Window {
+    /** Bring every stored output to life; resolves when all are drawn. */
+    tlHydrateAll?: () => Promise<void>;
+  }
+}
+
+export class StoredOutputs {
+  readonly #drawing = new Map<HTMLElement, Promise<void>>();
+  readonly #elements: readonly HTMLElement[];
+
+  constructor(private readonly host: Host, private readonly signal: AbortSignal) {
+    this.#elements = [...document.querySelectorAll<HTMLElement>(".tl-output")];
+    window.tlHydrateAll = () => this.hydrateAll();
+    window.addEventListener("beforeprint", () => void this.hydrateAll(), { signal });
+    this.#watch();
+  }
+
+  async hydrateAll(): Promise<void> {
+    await Promise.all(this.#elements.map((element) => this.#hydrate(element)));
+    await Promise.all([...document.querySelectorAll("iframe.tl-isolated")].map((frame) => whenSized(frame)));
+  }
+
+  #watch(): void {
+    const observer = new IntersectionObserver(
+      (entries) => {
+        for (const { isIntersecting, target } of entries) {
+          if (!isIntersecting || !(target instanceof HTMLElement)) continue;
+          observer.unobserve(target);
+          void this.#hydrate(target);
+        }
+      },
+      { rootMargin: "400px" },
+    );
+    for (const element of this.#elements) observer.observe(element);
+    this.signal.addEventListener("abort", () => observer.disconnect());
+  }
+
+  #hydrate(element: HTMLElement): Promise<void> {
+    const known = this.#drawing.get(element);
+    if (known) return known;
+    const drawing = hydrate(this.host, element, this.signal);
+    this.#drawing.set(element, drawing);
+    return drawing;
+  }
+}
+
+async function hydrate(host: Host, element: HTMLElement, signal: AbortSignal): Promise<void> {
+  const twin = element.querySelector(".tl-twin")?.textContent ?? "";
+  const payload: unknown = JSON.parse(element.querySelector("script")?.textContent ?? "null");
+  const mime = element.dataset["mime"];
+  if (mime === "application/vnd.plotly.v1+json") await figureView(host, element, payload, twin, signal);
+  else if (mime === "text/html" && typeof payload === "string") frameView(host, element, payload, twin, signal);
+  else return;
+  element.dataset["hydrated"] = "true";
+}
+
+const SIZE_TIMEOUT_MS = 10_000;
+
+/** A frame has drawn when it has said how high it is; one that never does must not hold up a print. */
+function whenSized(frame: Element): Promise<void> {
+  const isSized = (): boolean => frame instanceof HTMLElement && frame.style.height !== "";
+  if (isSized()) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      observer.disconnect();
+      clearTimeout(timer);
+      resolve();
+    };
+    const observer = new MutationObserver(() => isSized() && done());
+    const timer = setTimeout(done, SIZE_TIMEOUT_MS);
+    observer.observe(frame, { attributes: true, attributeFilter: ["style"] });
+  });
+}

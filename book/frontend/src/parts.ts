@@ -1,0 +1,82 @@
+// Owns loading the lazy scripts and what they promise each other. Refuses modules and fetch: it must work from file://.
+
+import type { CellOutputs, LiveKernel, KernelEvents } from "./live/contract";
+import type { EditorOptions, MountedEditor } from "./editor/contract";
+import type { PageConfig } from "./page_config";
+import { siteUrl } from "./page_config";
+import type { Reader } from "./reader";
+import { Unreachable } from "./server_error";
+
+/** What the page lends to its lazy parts, so that no part carries a second copy. */
+export interface Host {
+  readonly config: PageConfig;
+  readonly reader: Reader;
+  /** Draw a plotly figure into `target`. */
+  drawFigure(target: HTMLElement, figure: unknown, signal: AbortSignal): Promise<void>;
+  /** Show HTML that brings scripts, isolated from the page. */
+  drawFrame(target: HTMLElement, html: string, title: string, signal: AbortSignal): void;
+}
+
+export interface LivePart {
+  openKernel(host: Host, events: KernelEvents): Promise<LiveKernel>;
+  openOutputs(host: Host, container: HTMLElement, signal: AbortSignal): CellOutputs;
+}
+
+export interface EditorPart {
+  mount(options: EditorOptions): MountedEditor;
+}
+
+export interface ChatPanel {
+  open(): void;
+  close(): void;
+}
+
+export interface ChatPart {
+  create(host: Host, onClose: () => void): ChatPanel;
+}
+
+interface Parts {
+  live: LivePart;
+  editor: EditorPart;
+  chat: ChatPart;
+}
+
+declare global {
+  interface Window {
+    tlParts?: Partial<Parts>;
+  }
+}
+
+/** Called by a lazy script when it has run. */
+export function offerPart<K extends keyof Parts>(name: K, part: Parts[K]): void {
+  (window.tlParts ??= {})[name] = part;
+}
+
+/** Load a lazy part of the page once. */
+export async function loadPart<K extends keyof Parts>(config: PageConfig, name: K): Promise<Parts[K]> {
+  if (window.tlParts?.[name] === undefined) await loadScript(siteUrl(config, `_static/${name}.js`));
+  const part = window.tlParts?.[name];
+  if (part === undefined) throw new Error(`${name}.js: expected a part named ${name}, got none; rebuild the front end`);
+  return part as Parts[K];
+}
+
+const scripts = new Map<string, Promise<void>>();
+
+/** Add a classic script to the page once; a failed load may be tried again. */
+export function loadScript(url: string): Promise<void> {
+  const known = scripts.get(url);
+  if (known) return known;
+  const loading = new Promise<void>((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = url;
+    script.onload = () => resolve();
+    script.onerror = () => {
+      scripts.delete(url);
+      script.remove();
+      reject(new Unreachable(`${url} did not load; is the book's server still running?`));
+    };
+    document.head.append(script);
+  });
+  scripts.set(url, loading);
+  return loading;
+}
