@@ -1,0 +1,1 @@
+"""The book: its pages, its Sphinx extensions, its theme and its front end."""

@@ -1,0 +1,70 @@
+"""Sphinx settings, and nothing else. The source folder is the root of the repository."""
+
+import hashlib
+from pathlib import Path
+
+_ROOT = Path(__file__).parent
+
+
+def _digest_of_what_runs() -> str:
+    """Hash the library and the pins: outputs of lessons are reused only while both are the same."""
+    digest = hashlib.sha256()
+    for path in [*sorted((_ROOT / "tlab").rglob("*.py")), _ROOT / "constraints.txt"]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+project = "Inside the Transformer"
+author = "The authors of Inside the Transformer"
+copyright = "2026, the authors; text CC BY 4.0, code Apache-2.0"
+language = "en"
+
+extensions = ["myst_nb", "sphinx_design", "book.extensions.mime", "book.extensions.page"]
+root_doc = "index"
+include_patterns = ["index.md", "book/*.md", "lessons/*.md", "kb/documents/*.md"]
+# Folders that Sphinx would otherwise walk through in search of pages.
+exclude_patterns = [
+    ".venv",
+    ".nox",
+    ".git",
+    "build",
+    "docs",
+    "tests",
+    "book/frontend",
+    "book/templates",
+    "**/node_modules",
+]
+
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "fieldlist"]
+myst_heading_anchors = 3
+
+mathjax_path = "vendor/mathjax/math.js"  # below _static, brought by the front end
+
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(_ROOT / "build" / "executed" / _digest_of_what_runs())
+nb_execution_timeout = 180
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # MyST-NB's default loads two scripts from foreign servers
+
+html_theme = "pydata_sphinx_theme"
+html_title = "Inside the Transformer"
+html_favicon = "book/static/favicon.svg"
+html_context = {"default_mode": "auto"}
+html_static_path = ["book/static", "book/frontend/dist"]
+html_css_files = ["book.css"]
+templates_path = ["book/templates"]
+html_sidebars = {"**": ["book-contents.html"]}
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "navbar_center": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "github-dark",
+    "navbar_align": "left",
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
