@@ -1,0 +1,29 @@
+"""A page that remembers what it must not do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+class Watched:
+    """A page, and everything that it must not do: requests to other origins, console errors, uncaught exceptions."""
+
+    def __init__(self, page: Page, origin: str) -> None:
+        self.page = page
+        self.foreign: list[str] = []
+        self.errors: list[str] = []
+        page.on("request", lambda request: self._note(request.url, origin))
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _note(self, url: str, origin: str) -> None:
+        if not url.startswith((origin, "data:", "blob:", "about:")):
+            self.foreign.append(url)
+
+    def assert_clean(self) -> None:
+        """Fail if anything left the origin or went wrong."""
+        assert self.foreign == [], f"requests left the origin: {self.foreign}"
+        assert self.errors == [], f"the console shows errors: {self.errors}"
