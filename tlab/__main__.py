@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tlab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("fetch", help="convert a model into the cache, or check and repair it there")
-    fetch.add_argument("name", choices=sorted(CATALOGUE))
+    fetch.add_argument("name", choices=sorted(name for name, entry in CATALOGUE.items() if entry.form == "gguf"))
     options = parser.parse_args(arguments)
     try:
         _fetch(options.name)

@@ -9,13 +9,18 @@ from typing import ClassVar
 
 __all__ = [
     "DamagedModelCache",
+    "DamagedResult",
     "MissingModelSource",
+    "ModelTooLarge",
     "TlabError",
+    "UnequalPrompts",
     "UnknownExercise",
     "UnknownModel",
     "UnknownOption",
     "UnknownSite",
     "UnknownTarget",
+    "UnsupportedModel",
+    "UnusableEdit",
     "UnusablePrompt",
     "shown",
 ]
@@ -69,6 +74,36 @@ class UnusablePrompt(TlabError):
     """A prompt that is not text, is empty, or is longer than the model's context."""
 
     code = "tlab-unusable-prompt"
+
+
+class ModelTooLarge(TlabError):
+    """A model that would not fit into the memory that is free."""
+
+    code = "tlab-model-too-large"
+
+
+class DamagedResult(TlabError):
+    """A saved result that cannot be read, or that does not lead back to an experiment."""
+
+    code = "tlab-damaged-result"
+
+
+class UnequalPrompts(TlabError):
+    """Two prompts that are to be laid over each other, and have different numbers of tokens."""
+
+    code = "tlab-unequal-prompts"
+
+
+class UnusableEdit(TlabError):
+    """An edit that returns something else than one value for each that came in, or numbers that are none."""
+
+    code = "tlab-unusable-edit"
+
+
+class UnsupportedModel(TlabError):
+    """A model whose parts tlab does not find, or does not understand rightly."""
+
+    code = "tlab-unsupported-model"
 
 
 class UnknownExercise(TlabError):

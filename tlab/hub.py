@@ -17,7 +17,7 @@ from tlab.errors import UnknownModel, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["check_id"]
+__all__ = ["check_id", "n_parameters"]
 
 _TIMEOUT_S = 10
 _NEARLY_THE_SAME = 0.8
@@ -48,6 +48,15 @@ def check_id(name: str, *, known: Sequence[str]) -> None:
         raise _unknown(
             name, known, "Hugging Face did not answer, but something in its place; use one of the former"
         ) from error
+
+
+def n_parameters(name: str) -> int | None:
+    """Return the number of parameters that the hub announces for an id; `None` if it does not, or is out of reach."""
+    try:
+        announced = HfApi().model_info(name, timeout=_TIMEOUT_S).safetensors
+    except (HFValidationError, RepositoryNotFoundError, OfflineModeIsEnabled, HTTPError, OSError, ValueError):
+        return None
+    return None if announced is None else int(announced.total)
 
 
 def _unknown(name: str, known: Sequence[str], repair: str) -> UnknownModel:

