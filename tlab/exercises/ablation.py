@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlab.errors import UnknownTarget, shown
 from tlab.experiments.ablation import ablate
-from tlab.models import load
+from tlab.loading import load
 from tlab.results import percent
 from tlab.targets import parse_targets
 
@@ -21,6 +21,8 @@ __all__ = ["CHECKERS"]
 _FACT = "The capital of France is"
 _NAMES = "When Mary and John went to the store, John gave a drink to"
 _LAYER = 23
+# A verdict needs no controls and no other methods beside.
+_ALONE: Any = {"controls": 0, "compare_methods": False}
 
 
 def _single(model: Model, answer: object, part: str, example: str) -> Target:
@@ -47,7 +49,7 @@ def _head_that_reads_france(answer: object) -> tuple[bool, str]:
     head = _single(model, answer, "head", "L7H0")
     if head.layer != _LAYER:
         return False, f"{head} is in layer {head.layer}; look among the nine heads of the layer of exercise 1."
-    result = ablate(model, _FACT, str(head), method="mean")
+    result = ablate(model, _FACT, str(head), method="mean", **_ALONE)
     before, after = percent(result.clean_probability), percent(result.patched_probability)
     if result.patched_probability < result.clean_probability / 2:
         return True, f"Without {head}, ' Paris' falls from {before} to {after}: most of what the layer does here."
@@ -65,8 +67,8 @@ def _mlp_that_zero_wrongs(answer: object) -> tuple[bool, str]:
         return False, f"{mlp} is the lesson's own example; find another one."
     if mlp.layer < earliest:
         return False, f"{mlp} is one of the first three; removing those harms nearly every prompt. Look further up."
-    zero = ablate(model, _FACT, str(mlp), method="zero")
-    mean = ablate(model, _FACT, str(mlp), method="mean")
+    zero = ablate(model, _FACT, str(mlp), method="zero", **_ALONE)
+    mean = ablate(model, _FACT, str(mlp), method="mean", **_ALONE)
     told = f"Zero leaves ' Paris' {percent(zero.patched_probability)}, mean {percent(mean.patched_probability)}"
     if zero.patched_probability < zero.clean_probability / 10 and mean.patched_token == zero.token:
         return True, f"{told}: under zero ablation {mlp} looks vital, under mean ablation the answer survives."
@@ -80,7 +82,7 @@ def _both_prompts(answer: object) -> tuple[bool, str]:
     earliest = 3
     if layer.layer < earliest:
         return False, f"{layer} is one of the first three, which prepare every token. Look further up."
-    results = [ablate(model, prompt, str(layer), method="mean") for prompt in (_FACT, _NAMES)]
+    results = [ablate(model, prompt, str(layer), method="mean", **_ALONE) for prompt in (_FACT, _NAMES)]
     told = " and ".join(
         f"{result.token!r} goes from {percent(result.clean_probability)} to {percent(result.patched_probability)}"
         for result in results

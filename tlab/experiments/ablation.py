@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
+import torch
 
-from tlab.engine import Edit, run
-from tlab.errors import UnknownOption, UnusablePrompt, shown
-from tlab.experiments.replacement import METHODS, replacements
+from tlab.engine import Sweep, Variant
+from tlab.errors import UnknownOption, shown
+from tlab.experiments.controls import alike
+from tlab.experiments.prompts import inputs_of
+from tlab.experiments.replacement import METHODS, ablations, replacements
+from tlab.manifest import experiment
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result, percent
 from tlab.targets import parse_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
     from tlab.models import Model
-    from tlab.targets import Target
 
 __all__ = ["AblationResult", "ablate"]
 
@@ -42,6 +46,8 @@ class AblationResult(Result):
         patched_logit: of that token in the patched run.
         kl_nats: Kullback-Leibler divergence of the patched from the clean distribution, in nats.
         frame: `token clean patched change` for the tokens that matter in either run.
+        by_method: method → the followed token's probability under that way of ablating the same parts.
+        controls: the same for as many parts of the same kind, drawn at random: name → probability.
 
     """
 
@@ -55,6 +61,8 @@ class AblationResult(Result):
     patched_logit: float
     kl_nats: float
     frame: pd.DataFrame
+    by_method: dict[str, float]
+    controls: dict[str, float]
 
     @property
     def change(self) -> float:
@@ -74,7 +82,7 @@ class AblationResult(Result):
         return self.frame.round(3)
 
     def explain(self) -> str:
-        """Say what became of the prediction."""
+        """Say what became of the prediction, and what became of it under other methods and without other parts."""
         names = ", ".join(self.targets) or "nothing"
         before, after = percent(self.clean_probability), percent(self.patched_probability)
         verdict = _verdict(self.clean_probability, self.patched_probability)
@@ -82,6 +90,7 @@ class AblationResult(Result):
             f"With {names} ablated ({self.method}), {self.token!r} {verdict} from {before} to {after} "
             f"{self._standing()}. "
             f"The whole prediction moved by {self.kl_nats:.3f} nats (KL divergence)."
+            f"{self._other_methods()}{self._beside_controls()}"
         )
 
     def _standing(self) -> str:
@@ -92,16 +101,32 @@ class AblationResult(Result):
             return f"and is no longer first: the patched run prefers {self.patched_token!r}"
         return f"and is first in neither run: the patched one prefers {self.patched_token!r}"
 
+    def _other_methods(self) -> str:
+        others = [f"{percent(value)} with {name}" for name, value in self.by_method.items() if name != self.method]
+        return f" Other methods leave it {' and '.join(others)}." if others else ""
 
+    def _beside_controls(self) -> str:
+        if not self.controls:
+            return ""
+        values = list(self.controls.values())
+        return (
+            f" Beside that, {len(values)} random choices of the same size leave it "
+            f"between {percent(min(values))} and {percent(max(values))}."
+        )
+
+
+@experiment
 def ablate(
     model: Model,
     prompt: str,
     targets: str | Sequence[str],
     *,
     method: Literal["zero", "mean", "resample"] = "zero",
-    token: str | None = None,
+    token: str | int | None = None,
     reference: Sequence[str] = REFERENCE_PROMPTS,
     seed: int = 0,
+    controls: int = 5,
+    compare_methods: bool = True,
 ) -> AblationResult:
     """Run the prompt twice, the second time with parts of the model replaced, and compare the predictions.
 
@@ -116,7 +141,9 @@ def ablate(
         method: what takes the place of the output.
         token: the token to follow; by default the clean run's likeliest.
         reference: the prompts from which mean and resample take their values.
-        seed: of the random choice that `resample` makes.
+        seed: of the random choices: of resample's moments, and of the controls.
+        controls: how many random choices of as many parts of the same kind are ablated beside.
+        compare_methods: whether the other two methods are run beside.
 
     Invariants:
         No targets change nothing; the model is the same after it, also after an exception.
@@ -126,7 +153,8 @@ def ablate(
         UnknownOption: the method is none of the three.
         UnusablePrompt: the followed token is not a single token.
 
-    Cost: two forward passes, and one for each reference prompt unless the method is `zero`.
+    Cost: one forward pass, and one from the first ablated block on for each of method and control; one for the
+        reference prompts together unless the method is `zero`.
 
     Example:
         >>> ablate(load("smollm2-135m"), "The capital of France is", "L0.mlp").token
@@ -140,12 +168,24 @@ def ablate(
     if method not in METHODS:
         raise UnknownOption(f"method refused: expected one of {', '.join(METHODS)}, got {shown(method)}; try 'zero'")
     parsed = parse_targets(targets, model.n_layers, model.n_heads)
-    ids = model.to_ids(prompt)
-    clean = run(model, ids).logits[0, -1].float()
-    edits = _edits(model, parsed, method, reference, seed)
-    patched = run(model, ids, edits=edits).logits[0, -1].float()
-    token_id = int(clean.argmax()) if token is None else _single_id(model, token)
-    clean_log, patched_log = clean.log_softmax(-1), patched.log_softmax(-1)
+    inputs = inputs_of(model, prompt)
+    n_pos = inputs.ids.shape[1]
+    methods = (method, *(other for other in METHODS if other != method)) if compare_methods else (method,)
+    choices = alike(parsed, model, n_choices=controls, seed=seed)
+    texts = tuple(reference) if isinstance(reference, Iterable) and not isinstance(reference, str) else reference
+    variants = []
+    for choice, way in [(parsed, way) for way in methods] + [(choice, method) for choice in choices]:
+        sites = tuple(dict.fromkeys(site for target in choice for site in target.sites))
+        values = replacements(model, sites, n_pos, method=way, reference=texts, seed=seed)
+        variants.append(Variant(ablations(choice, values)))
+    runs = Sweep(model, inputs, variants)
+    patched = torch.empty(len(variants), model.W_U.shape[1])
+    for members, logits in runs.run(lambda logits: logits[:, -1]):
+        patched[members] = logits.float().cpu()
+    clean = runs.base_logits[-1].float().cpu()
+    token_id = int(clean.argmax()) if token is None else model.to_id(token)
+    followed = patched.softmax(-1)[:, token_id].tolist()
+    clean_log, patched_log = clean.log_softmax(-1), patched[0].log_softmax(-1)
     return AblationResult(
         prompt=prompt,
         targets=tuple(str(target) for target in parsed),
@@ -154,28 +194,12 @@ def ablate(
         clean_probability=float(clean_log[token_id].exp()),
         patched_probability=float(patched_log[token_id].exp()),
         clean_logit=float(clean[token_id]),
-        patched_logit=float(patched[token_id]),
+        patched_logit=float(patched[0, token_id]),
         kl_nats=float((clean_log.exp() * (clean_log - patched_log)).sum().clamp(min=0)),
-        frame=_comparison(model, clean, patched, token_id),
+        frame=_comparison(model, clean, patched[0], token_id),
+        by_method=dict(zip(methods, followed, strict=False)) if compare_methods else {},
+        controls={" ".join(map(str, c)): p for c, p in zip(choices, followed[len(methods) :], strict=True)},
     )
-
-
-def _edits(model: Model, targets: Sequence[Target], method: str, reference: Sequence[str], seed: int) -> list[Edit]:
-    sites = tuple(dict.fromkeys(site for target in targets for site in target.sites))
-    values = replacements(model, sites, method, reference, seed)
-    return [Edit(site, _replacing(values[site], target.head)) for target in targets for site in target.sites]
-
-
-def _replacing(replace: Callable[[Tensor], Tensor], head: int | None) -> Callable[[Tensor], Tensor]:
-    """Return an edit that replaces what stands at a site, in one head or in all of it."""
-    if head is None:
-        return replace
-
-    def edit(tensor: Tensor) -> Tensor:
-        tensor[:, :, head] = replace(tensor)[:, :, head]
-        return tensor
-
-    return edit
 
 
 def _comparison(model: Model, clean: Tensor, patched: Tensor, token_id: int) -> pd.DataFrame:
@@ -185,16 +209,6 @@ def _comparison(model: Model, clean: Tensor, patched: Tensor, token_id: int) -> 
     frame = pd.DataFrame({"token": [model.to_text(i) for i in chosen], "clean": before, "patched": after})
     frame["change"] = frame["patched"] - frame["clean"]
     return frame
-
-
-def _single_id(model: Model, token: str) -> int:
-    ids = model.to_ids(token).tolist()
-    if len(ids) != 1:
-        raise UnusablePrompt(
-            f"token unusable: expected exactly one token, got {len(ids)} in {shown(token)}; "
-            f"its first is {model.to_text(ids[0])!r} (a leading space counts)"
-        )
-    return int(ids[0])
 
 
 def _verdict(before: float, after: float) -> str:

@@ -1,7 +1,8 @@
-"""`capture`: read what stands at named sites while a prompt passes through the model."""
+"""`capture`: read what stands at named sites while one prompt or several pass through the model."""
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,10 +11,15 @@ import pandas as pd
 import torch
 
 from tlab.engine import run
+from tlab.errors import UnknownOption, UnusablePrompt, shown
+from tlab.experiments.prompts import batch_of, inputs_of, tokens_of
+from tlab.manifest import experiment
 from tlab.results import Result
-from tlab.sites import axes_of
+from tlab.sites import axes_of, check_site
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from tlab.models import Model
@@ -26,15 +32,22 @@ class Capture(Result, Mapping[str, "Tensor"]):
     """A read-only mapping from site to a copy of the tensor that stood there.
 
     Args:
-        tokens: the prompt, token by token.
-        tensors: site → tensor; the first axis is always `batch` (here of length 1).
+        tokens: the prompt, token by token; of several prompts the first.
+        tensors: site → tensor; the first axis is always `batch`, one row a prompt. Where a shorter prompt was filled
+            up, the numbers are 0.
+        prompts: all prompts, token by token.
+        positions: the positions that were kept, as they were asked for; `None` for all.
 
     """
 
     tokens: tuple[str, ...]
     tensors: Mapping[str, Tensor]
+    prompts: tuple[tuple[str, ...], ...]
+    positions: tuple[int, ...] | None = None
 
     def __getitem__(self, site: str) -> Tensor:
+        if site not in self.tensors:
+            check_site(site, tuple(self.tensors))
         return self.tensors[site]
 
     def __iter__(self) -> Iterator[str]:
@@ -42,6 +55,14 @@ class Capture(Result, Mapping[str, "Tensor"]):
 
     def __len__(self) -> int:
         return len(self.tensors)
+
+    def __contains__(self, site: object) -> bool:
+        return site in self.tensors
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """How many tokens each prompt has."""
+        return tuple(len(prompt) for prompt in self.prompts)
 
     def axes(self, site: str) -> tuple[str, ...]:
         """Return the names of the tensor's axes, e.g. `("batch", "head", "dest_pos", "src_pos")`."""
@@ -65,10 +86,8 @@ class Capture(Result, Mapping[str, "Tensor"]):
     def explain(self) -> str:
         """Say how much was captured."""
         n_values = sum(tensor.numel() for tensor in self.tensors.values())
-        return (
-            f"{len(self)} sites captured for {len(self.tokens)} tokens: "
-            f"{n_values:,} numbers, copies of the model's own."
-        )
+        whose = f"{len(self.tokens)} tokens" if len(self.prompts) == 1 else f"{len(self.prompts)} prompts"
+        return f"{len(self)} sites captured for {whose}: {n_values:,} numbers, copies of the model's own."
 
 
 def _mean_norm(tensor: Tensor) -> float:
@@ -76,30 +95,100 @@ def _mean_norm(tensor: Tensor) -> float:
     return float(tensor.masked_fill(tensor <= smallest, 0).float().norm(dim=-1).mean())
 
 
-def capture(model: Model, prompt: str, *, sites: Iterable[str] | None = None) -> Capture:
+@experiment
+def capture(
+    model: Model,
+    prompt: str | Sequence[str],
+    *,
+    sites: str | Iterable[str] | None = None,
+    positions: Sequence[int] | int | None = None,
+    target: str | None = None,
+) -> Capture:
     """Run the model and keep what stands at the named sites.
 
     Args:
         model: from `load`.
-        prompt: the text to run.
-        sites: names such as `"blocks.3.attn.pattern"`; by default the residual stream after every block.
+        prompt: the text to run, or several.
+        sites: names such as `"blocks.3.attn.pattern"`, with `*` for any part of a name (`"blocks.*.mlp.out"`), or
+            `"all"`; by default the residual stream after every block.
+        positions: which positions to keep, counted from 0, or from each prompt's own end if negative; in attention
+            maps the destination positions. All by default.
+        target: in an encoder-decoder, what the decoder has written so far.
 
     Invariants:
-        The tensors are copies: changing one changes nothing in the model.
+        The tensors are copies: changing one changes nothing in the model, and no two share memory.
 
     Raises:
         UnknownSite: a name is none of the model's sites.
+        UnknownOption: a position lies outside a prompt.
+        UnusablePrompt: a prompt is not text, is empty, or exceeds the context.
 
-    Cost: one forward pass.
+    Cost: one forward pass for all prompts; memory grows with what is kept.
 
     Source:
         TransformerLens' `run_with_cache`; our `blocks.3.attn.pattern` is its `blocks.3.attn.hook_pattern`.
 
     """
-    if isinstance(sites, str):
-        sites = (sites,)
-    if sites is not None and not isinstance(sites, Iterable):
-        axes_of(sites)  # says what a site is
-    wanted = tuple(sites) if sites is not None else tuple(f"blocks.{i}.resid_post" for i in range(model.n_layers))
-    captured = run(model, model.to_ids(prompt), sites=wanted).captured
-    return Capture(tokens=tuple(model.to_tokens(prompt)), tensors={site: captured[site] for site in wanted})
+    wanted = _wanted(model, sites)
+    if isinstance(prompt, str) or not isinstance(prompt, Iterable):
+        inputs = inputs_of(model, prompt, target=target)
+        lengths = [inputs.ids.shape[1]]
+        texts: tuple[tuple[str, ...], ...] = (tokens_of(model, inputs.ids[0]),)
+    else:
+        if target is not None:
+            raise UnusablePrompt("target unusable: expected one prompt with it, got several; capture them one by one")
+        inputs, lengths = batch_of(model, tuple(prompt))
+        rows = inputs.ids if inputs.source is None else inputs.source
+        texts = tuple(tokens_of(model, row[:length]) for row, length in zip(rows, lengths, strict=True))
+    captured = run(model, inputs, sites=wanted, predicts="logits" in wanted).captured
+    chosen = None if positions is None else _checked(positions, lengths)
+    # In an encoder-decoder only the source is filled up: all decoders begin alike.
+    decoder_lengths = lengths if inputs.source is None else [inputs.ids.shape[1]] * len(inputs.ids)
+    tensors = {
+        site: _kept(captured[site], site, lengths if site.startswith("encoder.") else decoder_lengths, chosen)
+        for site in wanted
+    }
+    return Capture(tokens=texts[0], tensors=tensors, prompts=texts, positions=chosen)
+
+
+def _wanted(model: Model, sites: str | Iterable[str] | None) -> tuple[str, ...]:
+    if sites is None:
+        return tuple(f"blocks.{layer}.resid_post" for layer in range(model.n_layers))
+    if sites == "all":
+        return model.sites
+    names = (sites,) if isinstance(sites, str) or not isinstance(sites, Iterable) else tuple(sites)
+    found: dict[str, None] = {}
+    for name in names:
+        matching = fnmatch.filter(model.sites, name) if isinstance(name, str) and "*" in name else []
+        found.update(dict.fromkeys(matching or [check_site(name, model.sites)]))
+    return tuple(found)
+
+
+def _checked(positions: Sequence[int] | int, lengths: Sequence[int]) -> tuple[int, ...]:
+    given = tuple(positions) if isinstance(positions, Iterable) else (positions,)
+    shortest = min(lengths)
+    for position in given:
+        if not isinstance(position, int) or isinstance(position, bool) or not -shortest <= position < shortest:
+            raise UnknownOption(
+                f"position refused: expected {-shortest} to {shortest - 1}, got {shown(position)}; "
+                f"the shortest prompt has {shortest} tokens"
+            )
+    return given
+
+
+def _kept(tensor: Tensor, site: str, lengths: Sequence[int], positions: tuple[int, ...] | None) -> Tensor:
+    """Cut a captured tensor down to the wanted positions, and blank what stands for no token."""
+    axes = axes_of(site)
+    axis = axes.index("dest_pos" if "dest_pos" in axes else "pos")
+    if len(set(lengths)) > 1:
+        for row, length in enumerate(lengths):
+            for padded in (index for index, name in enumerate(axes) if name in {"pos", "dest_pos", "src_pos"}):
+                # One axis less: the row is taken out.
+                tensor[row].narrow(padded - 1, length, tensor.shape[padded] - length).zero_()
+    if positions is None:
+        return tensor
+    rows = [
+        tensor[row : row + 1].index_select(axis, torch.tensor([p % length for p in positions], device=tensor.device))
+        for row, length in enumerate(lengths)
+    ]
+    return torch.cat(rows)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlab.engine import run
-from tlab.errors import UnknownOption, shown
+from tlab.errors import UnknownOption, UnusablePrompt, shown
+from tlab.experiments.prompts import inputs_of
+from tlab.manifest import experiment
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -26,11 +28,15 @@ class Prediction(Result):
     Args:
         prompt: the text that was run.
         frame: `rank token probability logit`, the likeliest first.
+        position: at which position the prediction is read.
+        is_masked: whether the token *at* the position is predicted (encoders), not the one after it.
 
     """
 
     prompt: str
     frame: pd.DataFrame
+    position: int = -1
+    is_masked: bool = False
 
     @property
     def token(self) -> str:
@@ -52,21 +58,29 @@ class Prediction(Result):
         if len(self.frame) > 1:
             second = self.frame.iloc[1]
             tail = f"; next comes {second['token']!r} with {percent(second['probability'])}"
-        return f"After {self.prompt!r} the model expects {self.token!r} with {percent(self.probability)}{tail}."
+        where = f"In the place of position {self.position} of" if self.is_masked else "After"
+        return f"{where} {self.prompt!r} the model expects {self.token!r} with {percent(self.probability)}{tail}."
 
 
-def predict(model: Model, prompt: str, *, k: int = 10) -> Prediction:
-    """Return the `k` tokens that the model holds likeliest after the prompt.
+@experiment
+def predict(
+    model: Model, prompt: str, *, k: int = 10, position: int | None = None, target: str | None = None
+) -> Prediction:
+    """Return the `k` tokens that the model holds likeliest after the prompt, or in the place of its mask.
 
     Args:
         model: from `load`.
-        prompt: the text to continue.
+        prompt: the text to continue; for an encoder a text with its mask token, e.g. `[MASK]`.
         k: how many tokens to return.
+        position: where to read, counted from the end if negative; by default the last position, in an encoder the
+            first mask.
+        target: in an encoder-decoder, what the decoder has written so far.
 
     Units: probabilities from 0 to 1 over the whole vocabulary; logits without a unit.
 
     Raises:
-        UnknownOption: `k` is not a number from 1 to the size of the vocabulary.
+        UnknownOption: `k` is not a number from 1 to the size of the vocabulary, or there is no such position.
+        UnusablePrompt: an encoder's prompt holds no mask, or the model predicts no tokens.
 
     Cost: one forward pass.
 
@@ -77,8 +91,30 @@ def predict(model: Model, prompt: str, *, k: int = 10) -> Prediction:
     """
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= model.d_vocab:
         raise UnknownOption(f"k refused: expected a whole number from 1 to {model.d_vocab}, got {shown(k)}; try k=10")
-    logits = run(model, model.to_ids(prompt)).logits[0, -1]
-    return Prediction(prompt=prompt, frame=ranked(model, logits, k))
+    model.check_predicts()
+    inputs = inputs_of(model, prompt, target=target)
+    where = _position(model, inputs.ids[0], position)
+    logits = run(model, inputs, read=(where,)).logits[0, 0]
+    is_masked = model.family == "encoder"
+    return Prediction(prompt=prompt, frame=ranked(model, logits, k), position=where, is_masked=is_masked)
+
+
+def _position(model: Model, ids: Tensor, position: int | None) -> int:
+    if position is None and model.family == "encoder":
+        masks = (ids == model.tokenizer.mask_token_id).nonzero()
+        if len(masks) == 0:
+            raise UnusablePrompt(
+                f"prompt unusable: expected a text with {model.tokenizer.mask_token}, whose place the encoder fills, "
+                f"got none; write it where a word is to be guessed"
+            )
+        return int(masks[0])
+    n_pos = len(ids)
+    chosen = -1 if position is None else position
+    if not isinstance(chosen, int) or isinstance(chosen, bool) or not -n_pos <= chosen < n_pos:
+        raise UnknownOption(
+            f"position refused: expected {-n_pos} to {n_pos - 1}, got {shown(position)}; the prompt has {n_pos} tokens"
+        )
+    return chosen % n_pos
 
 
 def ranked(model: Model, logits: Tensor, k: int) -> pd.DataFrame:

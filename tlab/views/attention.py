@@ -9,23 +9,26 @@ import plotly.graph_objects as go
 from tlab.views.style import SCALE, figure, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tlab.results import Result
 
 __all__ = ["draw"]
 
+_TITLES = {"self": "Attention pattern", "cross": "Cross-attention pattern", "encoder": "Encoder attention pattern"}
+
 
 def draw(result: Result) -> go.Figure:
-    """Return the heat map of the shown head; what lies after the reading position is left empty."""
+    """Return the heat map of the shown head; what a decoder's position may not read is left empty."""
     shown: Any = result
-    labels = [f"{position} {visible(token)}" for position, token in enumerate(shown.tokens)]
     rows = [
-        [round(weight, 3) if src <= dest else None for src, weight in enumerate(row)]
+        [round(weight, 3) if src <= dest or not shown.is_causal else None for src, weight in enumerate(row)]
         for dest, row in enumerate(shown.selected.tolist())
     ]
     heat = go.Heatmap(
         z=rows,
-        x=labels,
-        y=labels,
+        x=_numbered(shown.source_tokens),
+        y=_numbered(shown.tokens),
         colorscale=SCALE,
         zmin=0,
         zmax=1,
@@ -34,10 +37,14 @@ def draw(result: Result) -> go.Figure:
     )
     picture = figure(
         [heat],
-        title=f"Attention pattern, layer {shown.layer}, head {shown.head}",
+        title=f"{_TITLES[shown.kind]}, layer {shown.layer}, head {shown.head}",
         x="src_pos (what is read)",
         y="dest_pos (who reads)",
-        height=200 + 26 * len(labels),
+        height=200 + 26 * len(rows),
     )
     picture.update_yaxes(autorange="reversed")
     return picture
+
+
+def _numbered(tokens: Iterable[str]) -> list[str]:
+    return [f"{position} {visible(token)}" for position, token in enumerate(tokens)]

@@ -10,12 +10,15 @@ import plotly.graph_objects as go
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CLEAN", "PATCHED", "SCALE", "distinct", "figure", "visible"]
+__all__ = ["CLEAN", "CORRUPTED", "DIVERGING", "PATCHED", "SCALE", "defused", "distinct", "figure", "visible"]
 
 # Two hues that differ in lightness too, so that they stay apart in grey and for colour-blind readers.
 CLEAN = "#4878a8"
 PATCHED = "#e08a2c"
+CORRUPTED = "#8a6fa8"
 SCALE = "Blues"
+# Signed effects: both ends darker than zero. Grey hides the sign, which is why it is written beside.
+DIVERGING = [[0.0, "#2166ac"], [0.25, "#92c5de"], [0.5, "#f7f7f7"], [0.75, "#f4a582"], [1.0, "#b2182b"]]
 
 
 def figure(traces: list[Any], *, title: str, x: str, y: str, height: int) -> go.Figure:
@@ -48,6 +51,9 @@ def distinct(labels: Iterable[str]) -> list[str]:
 
 def visible(token: str) -> str:
     """Return a token for an axis: spaces and line ends made visible, markup defused."""
-    marked = token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
-    # plotly reads a small set of tags in labels; tokens are text.
-    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return defused(token.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥"))
+
+
+def defused(text: str) -> str:
+    """Return a text for a label: plotly reads a small set of tags there."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,71 @@
+"""Running a sweep to its end, or to where the reader stops it: progress, and what was found by then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from tlab.engine import Sweep
+
+__all__ = ["Swept", "sweep"]
+
+# Nobody needs to be told about what is over at once.
+_QUIET_S = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """What a sweep gave.
+
+    Args:
+        measured: one for each variant, in their order; not a number where the sweep was stopped before.
+        n_done: how many were run.
+
+    """
+
+    measured: Tensor
+    n_done: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every variant was run."""
+        return self.n_done == len(self.measured)
+
+
+def sweep(runs: Sweep, measure: Callable[[Tensor], Tensor], *, what: str) -> Swept:
+    """Run all variants; show progress if it takes long; at an interrupt, return what is there.
+
+    Args:
+        runs: the variants.
+        measure: from logits `batch read d_vocab` to `batch`.
+        what: for the progress line, e.g. `270 heads`.
+
+    """
+    values = torch.full((runs.n_variants,), torch.nan)
+    n_done = 0
+    about_s = runs.estimated_s
+    bar = tqdm(
+        total=runs.n_variants,
+        desc=f"{what}, about {about_s:.0f} s",
+        disable=about_s < _QUIET_S,
+        leave=False,
+        dynamic_ncols=True,
+    )
+    with bar:
+        try:
+            for members, found in runs.run(measure):
+                values[members] = found.float().cpu()
+                n_done += len(members)
+                bar.update(len(members))
+        except KeyboardInterrupt:
+            # The reader has seen enough: what was computed is worth keeping, and says that it is a part.
+            bar.set_description(f"{what}, stopped")
+    return Swept(values, n_done)
