@@ -253,7 +253,13 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:
         _lint(session)
         _check_front_end(session)
-    session.run(PYTHON, "-m", "pytest", *session.posargs, env={"CHROMIUM": browser, "OMP_NUM_THREADS": "1"})
+    environment = {"CHROMIUM": browser, "OMP_NUM_THREADS": "1"}
+    if session.posargs:
+        session.run(PYTHON, "-m", "pytest", *session.posargs, env=environment)
+        return
+    # The library's tests, most of all, share nothing and run two at a time; the others want the machine for themselves.
+    session.run(PYTHON, "-m", "pytest", "tests/tlab", "-n", "2", "--dist", "loadfile", env=environment)
+    session.run(PYTHON, "-m", "pytest", "tests", "--ignore", "tests/tlab", env=environment)
 
 
 @nox.session(python=False, default=False)
@@ -318,10 +324,22 @@ def notebooks(session: nox.Session) -> None:
 
 @nox.session(python=False, default=False)
 def bench(session: nox.Session) -> None:
-    """Measure in the browser how long a reader waits for the first live result, beside a stock kernel."""
-    browser = _browser(session)
-    _ready(session, "book", "kernels", "kb", "print", "test")
-    session.run(PYTHON, "-m", "benchmarks.first_result", *session.posargs, env={"CHROMIUM": browser})
+    """Measure the first live result in the browser beside a stock kernel, and the library beside TransformerLens.
+
+    `-- browser …` or `-- library …` runs one of the two, with options of its own.
+    """
+    which, *options = session.posargs or ["all"]
+    if which not in {"all", "browser", "library"}:
+        session.error(f"benchmark unknown: expected 'browser' or 'library', got {which!r}; leave it out for both")
+    extras = ("book", "kernels", "kb", "print", "test")
+    if which != "library":
+        browser = _browser(session)
+        _ready(session, *extras)
+        session.run(PYTHON, "-m", "benchmarks.first_result", *options, env={"CHROMIUM": browser})
+    if which != "browser":
+        _install(session, *extras)
+        _fetch_model(session)
+        session.run(PYTHON, "-m", "benchmarks.tlab_speed", *options)
 
 
 @nox.session(python=False, default=False)

@@ -33,53 +33,150 @@ class _Room(NamedTuple):
 
 _NOTHING: frozenset[str] = frozenset()
 
+# What looks, changes and compares stands on the engine and knows of a model only what the engine can do with it.
+_EXPERIMENTS = _Room(
+    (
+        "tlab.anatomy",
+        "tlab.engine",
+        "tlab.errors",
+        "tlab.experiments",
+        "tlab.manifest",
+        "tlab.metrics",
+        "tlab.models",
+        "tlab.references",
+        "tlab.results",
+        "tlab.sae.corpus",
+        "tlab.sae.texts",
+        "tlab.sites",
+        "tlab.targets",
+    ),
+    only_typing=("tlab.anatomy", "tlab.models", "plotly", "jaxtyping"),
+    # Texts to train on are many, and rarely wanted.
+    only_lazy=("bertviz", "tlab.sae.corpus", "tlab.sae.texts"),
+)
+
 # The longest name that fits a module is its room.
 _ROOMS: dict[str, _Room] = {
-    "tlab": _Room(("tlab.errors", "tlab.exercises", "tlab.experiments", "tlab.models", "tlab.results")),
+    "tlab": _Room(
+        (
+            "tlab.checking",
+            "tlab.circuits",
+            "tlab.differences",
+            "tlab.errors",
+            "tlab.exercises",
+            "tlab.experiments",
+            "tlab.loading",
+            "tlab.metrics",
+            "tlab.models",
+            "tlab.probe",
+            "tlab.results",
+            "tlab.sae",
+            "tlab.training",
+        ),
+        _NOTHING,
+    ),
     "tlab.__main__": _Room(("tlab.catalogue", "tlab.errors", "tlab.weights"), _NOTHING),
     "tlab.catalogue": _Room((), _NOTHING),
     "tlab.references": _Room((), _NOTHING),
     "tlab.errors": _Room((), _NOTHING),
-    "tlab.sites": _Room(("tlab.errors",), _NOTHING),
     "tlab.targets": _Room(("tlab.errors",), _NOTHING),
     # Hugging Face's client raises its transport's errors as they are.
     "tlab.hub": _Room(("tlab.errors",), frozenset({"huggingface_hub", "httpx2"})),
     "tlab.weights": _Room(("tlab.catalogue", "tlab.errors")),
-    "tlab.models": _Room(("tlab.catalogue", "tlab.errors", "tlab.hub", "tlab.sites", "tlab.weights")),
+    "tlab.memory": _Room(("tlab.errors", "tlab.hub"), frozenset({"torch"})),
+    # What a model is made of is found by looking into Hugging Face's modules, and nowhere else.
+    "tlab.anatomy": _Room(
+        ("tlab.anatomy",), frozenset({"torch", "transformers", "jaxtyping"}), only_typing=("jaxtyping",)
+    ),
+    "tlab.sites": _Room(("tlab.anatomy", "tlab.errors"), _NOTHING, only_typing=("tlab.anatomy",)),
+    "tlab.models": _Room(
+        ("tlab.anatomy", "tlab.errors", "tlab.sites"),
+        frozenset({"torch", "jaxtyping"}),
+        only_typing=("jaxtyping", "tlab.anatomy"),
+    ),
     "tlab.engine": _Room(
-        ("tlab.errors", "tlab.models", "tlab.sites"), frozenset({"torch", "jaxtyping"}), only_typing=("jaxtyping",)
+        ("tlab.anatomy", "tlab.engine", "tlab.errors", "tlab.models", "tlab.sites"),
+        frozenset({"torch", "jaxtyping"}),
+        only_typing=("jaxtyping", "tlab.models"),
     ),
-    # A result shows itself, and importing tlab stays free of plotly: the one door from results to views is lazy.
-    "tlab.results": _Room(
-        ("tlab.views",),
-        frozenset({"pandas", "plotly"}),
-        only_lazy=("tlab.views",),
-        only_typing=("plotly",),
-    ),
-    "tlab.views": _Room(("tlab.results", "tlab.views"), frozenset({"pandas", "plotly", "numpy"})),
-    "tlab.experiments": _Room(
+    "tlab.loading": _Room(
         (
+            "tlab.anatomy",
+            "tlab.catalogue",
             "tlab.engine",
             "tlab.errors",
-            "tlab.experiments",
+            "tlab.hub",
+            "tlab.memory",
+            "tlab.models",
+            "tlab.results",
+            "tlab.training",
+            "tlab.weights",
+        ),
+        frozenset({"torch", "transformers", "safetensors", "pandas"}),
+        only_lazy=("tlab.training",),
+    ),
+    # A result shows itself, saves itself and runs again, and importing tlab stays free of plotly: the doors are lazy.
+    "tlab.results": _Room(
+        ("tlab.archive", "tlab.manifest", "tlab.models", "tlab.replay", "tlab.views"),
+        frozenset({"pandas", "plotly"}),
+        only_lazy=("tlab.archive", "tlab.replay", "tlab.views"),
+        only_typing=("plotly", "tlab.manifest", "tlab.models"),
+    ),
+    "tlab.manifest": _Room(("tlab.errors", "tlab.models", "tlab.results"), _NOTHING, only_typing=("tlab.models",)),
+    "tlab.metrics": _Room(
+        ("tlab.errors", "tlab.models"), frozenset({"torch", "jaxtyping"}), only_typing=("jaxtyping", "tlab.models")
+    ),
+    "tlab.archive": _Room(
+        ("tlab.errors", "tlab.manifest", "tlab.metrics", "tlab.results"),
+        frozenset({"torch", "numpy", "pandas", "safetensors"}),
+    ),
+    "tlab.replay": _Room(
+        ("tlab.code", "tlab.errors", "tlab.loading", "tlab.manifest", "tlab.models", "tlab.results"),
+        frozenset({"torch"}),
+        only_lazy=("tlab.code",),
+        only_typing=("tlab.models", "tlab.results"),
+    ),
+    "tlab.code": _Room(
+        (
+            "tlab.anatomy",
+            "tlab.code",
+            "tlab.errors",
+            "tlab.manifest",
+            "tlab.metrics",
             "tlab.models",
             "tlab.references",
-            "tlab.results",
-            "tlab.sites",
             "tlab.targets",
         ),
-        only_typing=("tlab.models", "plotly", "jaxtyping"),
-        only_lazy=("bertviz",),
+        only_typing=("tlab.manifest", "tlab.models"),
     ),
+    "tlab.views": _Room(("tlab.results", "tlab.views"), frozenset({"pandas", "plotly", "numpy"})),
+    "tlab.experiments": _EXPERIMENTS,
+    "tlab.checking": _EXPERIMENTS,
+    "tlab.circuits": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.circuits")),
+    "tlab.differences": _EXPERIMENTS._replace(
+        ours=(*_EXPERIMENTS.ours, "tlab.differences", "tlab.loading"), only_typing=()
+    ),
+    "tlab.probe": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.probe", "tlab.sae"), only_lazy=()),
+    "tlab.sae": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.sae"), only_lazy=()),
+    "tlab.training": _Room(("tlab.errors", "tlab.results", "tlab.training", "tlab.weights")),
     "tlab.exercises": _Room(
-        ("tlab.errors", "tlab.exercises", "tlab.experiments", "tlab.models", "tlab.results", "tlab.targets"), _NOTHING
+        (
+            "tlab.errors",
+            "tlab.exercises",
+            "tlab.experiments",
+            "tlab.loading",
+            "tlab.models",
+            "tlab.results",
+            "tlab.targets",
+        ),
+        _NOTHING,
     ),
     "kernel_service": _Room(("kernel_service",)),
     "kb": _Room(("kb",)),
     "book": _Room(("book",)),
     "book.extensions": _Room(
         ("book.extensions", "kb.documents"),
-        frozenset({"sphinx", "docutils", "myst_nb", "myst_parser", "nbformat", "markdown_it", "bs4"}),
+        frozenset({"sphinx", "docutils", "jupyter_cache", "myst_nb", "myst_parser", "nbformat", "markdown_it", "bs4"}),
     ),
 }
 

@@ -49,5 +49,7 @@ def test_an_unknown_session_is_refused() -> None:
 def test_the_pins_of_the_weights_agree_with_the_catalogue() -> None:
 
     pins = (ROOT / "constraints.txt").read_text().splitlines()
-    for entry in CATALOGUE.values():
+    carried = [entry for entry in CATALOGUE.values() if entry.form != "toy"]
+    assert carried
+    for entry in carried:
         assert entry.wheel in pins

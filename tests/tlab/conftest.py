@@ -1,82 +1,36 @@
-"""Small random models of several architectures, each beside plain Hugging Face, and the pretrained one among them."""
+"""Small random models of every architecture, each beside plain Hugging Face, and the pretrained one among them."""
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
-from transformers import (
-    AutoModelForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+import transformers
+import zoo
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tlab
 from tlab import weights
 from tlab.catalogue import CATALOGUE
+from tlab.engine import Inputs
+from tlab.loading import dissect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from torch import Tensor
 
     from tlab import Model
 
-_N_BYTES = 256
-_VOCABULARY = _N_BYTES + 1
-_LLAMA = {
-    "vocab_size": _VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 96,
-    # Larger than in practice, so that every part of a random model has a visible effect.
-    "initializer_range": 0.3,
-}
-
-
-def _architectures() -> dict[str, tuple[type[PreTrainedModel], object]]:
-    return {
-        "llama-grouped": (LlamaForCausalLM, LlamaConfig(**_LLAMA, num_key_value_heads=2)),
-        "llama-every-head-its-own-key": (LlamaForCausalLM, LlamaConfig(**_LLAMA)),
-        "llama-one-key-wide-heads-biases": (
-            LlamaForCausalLM,
-            LlamaConfig(**_LLAMA, num_key_value_heads=1, head_dim=16, attention_bias=True, tie_word_embeddings=True),
-        ),
-        "gpt2": (
-            GPT2LMHeadModel,
-            GPT2Config(
-                vocab_size=_VOCABULARY,
-                n_positions=96,
-                n_embd=32,
-                n_layer=3,
-                n_head=4,
-                initializer_range=0.3,
-                bos_token_id=_N_BYTES,
-                eos_token_id=_N_BYTES,
-            ),
-        ),
-    }
-
-
-_TINY = ("llama-grouped", "llama-every-head-its-own-key", "llama-one-key-wide-heads-biases", "gpt2")
+_TINY = ("llama-grouped", "llama", "llama-one-key", "gpt2")
 _PRETRAINED = "smollm2-135m"
-
-
-def _byte_tokenizer() -> PreTrainedTokenizerFast:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {character: token_id for token_id, character in enumerate([*alphabet, "<|end|>"])}
-    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")  # noqa: S106  no password
+# What tlab refuses: blocks that share one set of weights, or attention that no table of names describes.
+_REFUSED = ("openai-gpt", "albert", "mpnet", "deberta-v2")
+_KEPT = tuple(name for name in zoo.SPECIMENS if name not in _REFUSED)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -88,21 +42,18 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_transformers() -> Iterator[None]:
+    """Draw no bars of progress while small models are written and read."""
+    transformers.utils.logging.disable_progress_bar()
+    yield
+    transformers.utils.logging.enable_progress_bar()
+
+
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Write one random model of each architecture, with a tokenizer that has one token a byte."""
-    folders = {}
-    for name, (kind, config) in _architectures().items():
-        torch.manual_seed(0)
-        folders[name] = tmp_path_factory.mktemp(name)
-        random_model = kind(config)
-        for parameter in random_model.parameters():
-            # Biases start at zero, where an omitted one would go unnoticed.
-            if parameter.dim() == 1 and not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.3)
-        random_model.save_pretrained(folders[name])
-        _byte_tokenizer().save_pretrained(folders[name])
-    return folders
+    """Write one random model of each small architecture, with a tokenizer that has one token a byte."""
+    return {name: zoo.write(name, tmp_path_factory.mktemp(name)) for name in _TINY}
 
 
 @pytest.fixture(scope="session")
@@ -145,3 +96,56 @@ def plain(architecture: str, subject: Model, request: pytest.FixtureRequest) -> 
             folder, attn_implementation="eager", dtype=torch.float32
         )
     return oracle.eval()
+
+
+@pytest.fixture(scope="session")
+def dissected() -> Callable[..., Model]:
+    """Return a function from a specimen's name (and dtype) to the model that tlab makes of it, built once."""
+
+    @functools.cache
+    def of(name: str, dtype: torch.dtype = torch.float32) -> Model:
+        return dissect(name, _built(name, dtype), zoo.byte_tokenizer(zoo.SPECIMENS[name].family))
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def untouched() -> Callable[..., PreTrainedModel]:
+    """Return a function from a specimen's name (and dtype) to Hugging Face's model, which tlab never sees."""
+    return functools.cache(_built)
+
+
+def _built(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    # A copy with a config of its own: the zoo's models of one name share theirs, in which tlab names its attention.
+    return copy.deepcopy(zoo.build(name, dtype=dtype))
+
+
+@pytest.fixture(params=_KEPT)
+def specimen(request: pytest.FixtureRequest) -> str:
+    """Name each architecture of the zoo that tlab takes."""
+    return str(request.param)
+
+
+@pytest.fixture(params=_REFUSED)
+def refused(request: pytest.FixtureRequest) -> str:
+    """Name each architecture of the zoo that tlab does not take."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def prompted() -> Callable[..., Inputs]:
+    """Return a function from a specimen's name to random inputs for it."""
+
+    def of(name: str, *, n_rows: int = 2, n_pos: int = 12, seed: int = 0) -> Inputs:
+        dice = torch.Generator().manual_seed(seed)
+
+        def ids(length: int) -> Tensor:
+            # No special tokens: RoBERTa counts its positions from the padding.
+            return torch.randint(4, 256, (n_rows, length), generator=dice)
+
+        if zoo.SPECIMENS[name].family == "encoder-decoder":
+            source = ids(n_pos)
+            return Inputs(ids(n_pos - 3), source=source)
+        return Inputs(ids(n_pos))
+
+    return of

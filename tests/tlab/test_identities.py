@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 import tlab
 from tlab.engine import Edit, run
+from tlab.errors import UnusableEdit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,22 +26,21 @@ _TARGETS = ("L1H2", "L1.attn", "L1.mlp", "L1")
 _METHODS = ("zero", "mean", "resample")
 
 
-def _logits(model: Model, prompt: str = _PROMPT, **options: object) -> Tensor:
+def _logits(model: Model, prompt: str = _PROMPT, **options: Any) -> Tensor:  # noqa: ANN401  passed on
     return run(model, model.to_ids(prompt), **options).logits
 
 
 def _hooks_in(model: Model) -> int:
-    points = sum(len(point.fwd_hooks) + len(point.bwd_hooks) for point in model.bridge.hook_dict.values())
-    modules = sum(
+    # Some may be Hugging Face's own, which it opens when it is first asked for hidden states, and keeps.
+    return sum(
         len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
-        for module in model.bridge.modules()
+        for module in model.hf.modules()
     )
-    return points + modules
 
 
 def _fingerprint(model: Model) -> str:
     digest = hashlib.sha256()
-    for parameter in model.bridge.original_model.parameters():
+    for parameter in model.hf.parameters():
         digest.update(parameter.detach().numpy().tobytes())
     return digest.hexdigest()
 
@@ -88,12 +88,13 @@ def test_the_neurons_times_the_output_weights_are_what_the_mlp_writes(subject: M
 @pytest.mark.parametrize("method", _METHODS)
 def test_ablating_nothing_changes_nothing(tiny: Model, method: str) -> None:
     result = tlab.ablate(tiny, _PROMPT, [], method=method, reference=_REFERENCE)
-    assert result.kl_nats == 0
-    assert result.clean_logit == result.patched_logit
-    assert result.change == 0
+    # Up to the order of the sums: the patched run computes fewer positions than the clean one.
+    assert result.kl_nats == pytest.approx(0, abs=1e-6)
+    assert result.patched_logit == pytest.approx(result.clean_logit, abs=1e-5)
+    assert result.change == pytest.approx(0, abs=1e-6)
     assert result.targets == ()
     frame = result.to_frame()
-    assert frame["clean"].tolist() == frame["patched"].tolist()
+    assert frame["patched"].tolist() == pytest.approx(frame["clean"].tolist(), abs=1e-6)
     assert "nothing ablated" in result.explain()
 
 
@@ -250,14 +251,16 @@ def test_after_an_unknown_site_no_hook_is_left(tiny: Model) -> None:
     assert_close(_logits(tiny), clean, atol=0, rtol=0)
 
 
-def test_no_hook_point_holds_a_hook_between_runs(subject: Model) -> None:
+def test_no_module_holds_a_hook_between_runs(subject: Model) -> None:
+    hooks = _hooks_in(subject)
     tlab.ablate(subject, _PROMPT, "L1", method="mean", reference=_REFERENCE)
     tlab.attention(subject, _PROMPT)
-    assert [name for name, point in subject.bridge.hook_dict.items() if point.fwd_hooks or point.bwd_hooks] == []
+    tlab.capture(subject, _PROMPT, sites=subject.sites[:12])
+    assert _hooks_in(subject) == hooks
 
 
 def test_an_edit_of_another_shape_is_refused(tiny: Model) -> None:
-    with pytest.raises(ValueError, match=r"edit refused: expected a tensor of shape .* at blocks\.1\.attn\.z; "):
+    with pytest.raises(UnusableEdit, match=r"edit refused: expected a tensor of shape .* at blocks\.1\.attn\.z; "):
         _logits(tiny, edits=[Edit("blocks.1.attn.z", lambda tensor: tensor[:, :1])])
 
 
@@ -267,7 +270,7 @@ def test_captured_tensors_are_copies(subject: Model) -> None:
     sites = [f"blocks.{layer}.{part}" for layer in (0, subject.n_layers - 1) for part in parts]
     sites += ["embed", "ln_final.out", "logits"]
     captured = tlab.capture(subject, _PROMPT, sites=sites)
-    owned = {parameter.untyped_storage().data_ptr() for parameter in subject.bridge.original_model.parameters()}
+    owned = {parameter.untyped_storage().data_ptr() for parameter in subject.hf.parameters()}
     storages = {tensor.untyped_storage().data_ptr() for tensor in captured.values()}
     assert len(storages) == len(sites)
     assert not storages & owned
@@ -343,8 +346,8 @@ def test_experiments_leave_parameters_and_modes_as_they_were(subject: Model) -> 
     tlab.logit_lens(subject, _PROMPT)
     tlab.ablate(subject, _PROMPT, "L1", method="resample", reference=_REFERENCE)
     assert _fingerprint(subject) == before
-    assert not subject.bridge.original_model.training
-    assert not any(parameter.requires_grad for parameter in subject.bridge.original_model.parameters())
+    assert not subject.hf.training
+    assert not any(parameter.requires_grad for parameter in subject.hf.parameters())
     assert torch.is_grad_enabled()
 
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import huggingface_hub.constants
 import pytest
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    PreTrainedConfig,
-    PreTrainedModel,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+import safetensors.torch
+import torch
+import zoo
+from torch.testing import assert_close
+from transformers import AutoModel
 
 import tlab
-from tlab.errors import UnknownModel
+from tlab import memory
+from tlab.engine import run
+from tlab.errors import ModelTooLarge, UnknownModel, UnknownOption, UnusablePrompt
 from tlab.hub import check_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tlab import Model
+    from tlab.engine import Inputs
 
 
 def _spoil_nothing(folder: Path) -> None:
@@ -60,26 +64,114 @@ def test_a_folder_without_a_whole_model_is_an_unknown_model(
     folder = tmp_path / "model"
     shutil.copytree(tiny_folders["llama-grouped"], folder)
     spoil(folder)
-    with pytest.raises(UnknownModel, match=r"model unreadable: expected a folder or id with a causal language model"):
+    with pytest.raises(
+        UnknownModel, match=r"model unreadable: expected a folder or id with a language model, got .*; check what"
+    ):
         tlab.load(str(folder))
 
 
 @pytest.mark.parametrize(
-    ("kind", "config"),
-    [
-        (BertForMaskedLM, BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)),
-        (T5ForConditionalGeneration, T5Config(d_model=32, d_kv=8, d_ff=8, num_layers=1, num_heads=4)),
-    ],
+    "name",
+    ["gpt2", "opt-post-norm", "falcon-new", "gemma-3", "gpt-oss", "bert", "distilbert", "modernbert", "t5", "marian"],
 )
-def test_a_model_that_predicts_no_next_token_is_refused(
-    tiny_folders: dict[str, Path], tmp_path: Path, kind: type[PreTrainedModel], config: PreTrainedConfig
+def test_a_folder_of_any_family_is_loaded_as_what_it_is(
+    name: str, tmp_path: Path, dissected: Callable[..., Model], prompted: Callable[..., Inputs]
 ) -> None:
-    # It would load, and every experiment would say something about it that is not so.
+    loaded = tlab.load(zoo.write(name, tmp_path / name))
+    assert type(loaded.hf) is zoo.SPECIMENS[name].kind
+    assert loaded.family == zoo.SPECIMENS[name].family
+    assert loaded.folder == tmp_path / name
+    assert loaded.fingerprint == dissected(name).fingerprint
+    assert_close(run(loaded, prompted(name)).logits, run(dissected(name), prompted(name)).logits, rtol=0, atol=1e-6)
+
+
+def test_an_encoder_without_a_head_is_loaded_and_predicts_nothing(tmp_path: Path) -> None:
+    folder = zoo.write("bert", tmp_path / "bert")
+    AutoModel.from_pretrained(folder, add_pooling_layer=False).save_pretrained(folder)
+    encoder = tlab.load(folder)
+    assert encoder.family == "encoder"
+    assert "logits" not in encoder.sites
+    assert tlab.capture(encoder, "abc")["blocks.2.resid_post"].shape == (1, 5, 32)
+    with pytest.raises(
+        UnusablePrompt, match=r"nothing to predict: expected a model that predicts tokens, got .*; read"
+    ):
+        tlab.predict(encoder, "abc")
+
+
+def test_a_folder_that_lacks_a_tensor_is_an_unknown_model(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    # Hugging Face would draw the missing one at random.
     folder = tmp_path / "model"
     shutil.copytree(tiny_folders["llama-grouped"], folder)
-    kind(config).save_pretrained(folder)
-    with pytest.raises(UnknownModel, match=r"expected a folder or id with a causal language model, got .*; check what"):
-        tlab.load(str(folder))
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.mlp.down_proj.weight"]
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UnknownModel, match=r"model unreadable: expected .*, got .*down_proj.*; check what it holds"):
+        tlab.load(folder)
+
+
+def _announce(folder: Path, n_params: int) -> None:
+    """Write a file of weights that announces very many and holds none."""
+    header = json.dumps({"w": {"dtype": "F32", "shape": [n_params // 1000, 1000], "data_offsets": [0, 4 * n_params]}})
+    content = header.encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(content)) + content)
+
+
+def test_a_model_larger_than_the_memory_is_refused_before_it_is_read(
+    tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folders["llama-grouped"], folder)
+    _announce(folder, 10**13)
+    with pytest.raises(
+        ModelTooLarge,
+        match=r"model too large: expected at most [\d.]+ GB, got .* with 10,000,000 million parameters, which need "
+        r"about 48000\.0 GB in float32; take a smaller model, or dtype=torch\.bfloat16",
+    ):
+        tlab.load(folder)
+
+
+def test_half_the_bytes_a_number_are_half_the_memory(
+    tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_folders["llama-grouped"]
+    n_params = memory.n_parameters(folder)
+    assert n_params == tlab.load(folder).n_params
+    assert memory.n_parameters(tmp_path) is None
+    assert (memory.available_bytes("cpu") or 0) > 10**6
+    monkeypatch.setattr(memory, "available_bytes", lambda _device: 3 * n_params)
+    memory.check_fits("name", folder, torch.bfloat16, "cpu")
+    with pytest.raises(ModelTooLarge, match=r"in float32; "):
+        memory.check_fits("name", folder, torch.float32, "cpu")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "mps", "tpu", "", 3.5])
+def test_a_device_that_is_not_there_is_refused(
+    device: object, tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(
+        UnknownOption, match=r"device refused: expected one that this machine has, got .*; try device='cpu'"
+    ):
+        tlab.load(tiny_folders["llama-grouped"], device=device)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "message"),
+    [
+        (
+            torch.float16,
+            r"dtype refused: expected .* on a CPU, got torch\.float16, in which .*; leave it out, or name a GPU",
+        ),
+        (torch.int8, r"dtype refused: expected torch\.float32, .*, got torch\.int8; leave it out"),
+        ("float32", r"dtype refused: expected torch\.float32, .*, got 'float32'; leave it out"),
+    ],
+)
+def test_a_dtype_that_the_device_cannot_compute_with_is_refused(
+    dtype: object, message: str, tiny_folders: dict[str, Path]
+) -> None:
+    with pytest.raises(UnknownOption, match=message):
+        tlab.load(tiny_folders["llama-grouped"], dtype=dtype)
 
 
 def test_a_folder_without_any_model_is_an_unknown_model(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_load_names_the_damage_and_the_repair(folder: Path) -> None:
         path.unlink()
         # A dtype that no other test loads: the model in memory is not asked for.
         with pytest.raises(DamagedModelCache, match=_REPAIR):
-            tlab.load(_ENTRY.id, dtype=torch.float16)
+            tlab.load(_ENTRY.id, dtype=torch.bfloat16)
 
 
 def test_a_crash_during_the_first_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tlab
+from tlab.engine import run
 from tlab.errors import TlabError, UnknownSite, UnknownTarget, UnusablePrompt
-from tlab.sites import axes_of, hook_name, site_names
+from tlab.sites import axes_of, check_site, layer_of
 from tlab.targets import Target, parse_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tlab import Model
+    from tlab.engine import Inputs
 
 # Derandomised: the same examples in every run, on every machine.
 _settings = settings(derandomize=True, deadline=None, max_examples=25, database=None)
@@ -44,7 +48,8 @@ def test_a_targets_name_reads_back_as_the_target(targets: list[Target]) -> None:
     assert parse_targets([str(target) for target in targets], _N_LAYERS, _N_HEADS) == expected
     for target in targets:
         assert parse_targets(f" {target} ", _N_LAYERS, _N_HEADS) == (target,)
-        assert set(target.sites) <= set(site_names(_N_LAYERS))
+        assert {layer_of(site) for site in target.sites} == {target.layer}
+        assert all(axes_of(site)[:2] == ("batch", "pos") for site in target.sites)
 
 
 @_many
@@ -65,32 +70,49 @@ def test_any_text_is_a_target_or_an_unknown_target(text: str) -> None:
 @example(f"blocks.{_HUGE}.attn.z")
 def test_any_text_is_a_site_or_an_unknown_site(text: str) -> None:
     try:
-        axes, hook = axes_of(text), hook_name(text, _N_LAYERS)
+        axes = axes_of(text)
     except UnknownSite:
         return
+    assert axes[0] == "batch"
     assert set(axes) <= _AXES
-    assert hook
 
 
-@given(st.integers(1, 64))
-@_settings
-def test_every_listed_site_has_axes_and_a_hook_of_its_own(n_layers: int) -> None:
-    names = site_names(n_layers)
-    assert len(set(names)) == len(names)
-    assert len({hook_name(name, n_layers) for name in names}) == len(names)
-    for name in names:
-        axes = axes_of(name)
+@_many
+@given(st.one_of(st.text(), st.from_regex(r"(encoder\.)?blocks\.[0-9]+\.(attn|mlp)\.[a-z_]+", fullmatch=True)))
+@example("blocks.2.attn.z")
+@example("blocks.3.attn.z")
+@example("encoder.blocks.0.attn.z")
+@example(f"blocks.{_HUGE}.attn.z")
+def test_any_text_is_a_site_of_the_model_or_an_unknown_one(llama: Model, text: str) -> None:
+    try:
+        site = check_site(text, llama.sites)
+    except UnknownSite:
+        assert text not in llama.sites
+        return
+    assert site == text
+    assert site in llama.sites
+
+
+def test_every_listed_site_of_every_architecture_has_axes_and_a_name_of_its_own(
+    specimen: str, dissected: Callable[..., Model]
+) -> None:
+    model = dissected(specimen)
+    assert len(set(model.sites)) == len(model.sites)
+    for site in model.sites:
+        axes = axes_of(site)
         assert axes[0] == "batch"
         assert set(axes) <= _AXES
         assert len(set(axes)) == len(axes)
+        layer = layer_of(site)
+        assert layer is None or layer < model.n_layers or site.startswith("encoder.")
 
 
-def _sizes(model: Model, n_pos: int) -> dict[str, int]:
+def _sizes(model: Model, n_pos: int, *, n_rows: int = 1, n_src: int | None = None) -> dict[str, int]:
     return {
-        "batch": 1,
+        "batch": n_rows,
         "pos": n_pos,
         "dest_pos": n_pos,
-        "src_pos": n_pos,
+        "src_pos": n_pos if n_src is None else n_src,
         "head": model.n_heads,
         "kv_head": model.n_kv_heads,
         "d_model": model.d_model,
@@ -98,6 +120,35 @@ def _sizes(model: Model, n_pos: int) -> dict[str, int]:
         "d_mlp": model.d_mlp,
         "d_vocab": model.d_vocab,
     }
+
+
+# Where a site's shape is not what the model's sizes say, and why.
+_UNLIKE = {
+    "deepseek-v3": ("attn.rot_q", "attn.rot_k"),  # its queries and keys are wider than its values
+    "electra": ("embed",),  # its embedding is narrower than its stream
+    "opt-post-norm": ("embed",),  # likewise
+    "falcon-new": ("attn.rot_k", "attn.v"),  # its own code repeats keys and values, once for each query head
+    "falcon-2": ("attn.rot_k", "attn.v"),  # likewise
+    "qwen2-moe": ("mlp.pre", "mlp.pre_linear", "mlp.post"),  # only a later layer has neurons that can be told apart
+}
+
+
+def test_every_site_of_every_architecture_has_the_shape_that_its_axes_say(
+    specimen: str, dissected: Callable[..., Model], prompted: Callable[..., Inputs]
+) -> None:
+    model, inputs = dissected(specimen), prompted(specimen)
+    captured = run(model, inputs, sites=model.sites).captured
+    n_source = None if inputs.source is None else inputs.source.shape[1]
+    unlike = set()
+    for site, tensor in captured.items():
+        n_pos = n_source if site.startswith("encoder.") and n_source else inputs.ids.shape[1]
+        is_cross = ".cross_attn." in site
+        sizes = _sizes(model, n_pos, n_rows=2, n_src=n_source if is_cross else None)
+        if is_cross and site.endswith((".k", ".v")):
+            sizes["pos"] = n_source or 0
+        if tuple(tensor.shape) != tuple(sizes[axis] for axis in axes_of(site)):
+            unlike.add(site.partition("blocks.")[2].partition(".")[2] or site)
+    assert unlike == set(_UNLIKE.get(specimen, ()))
 
 
 @_settings
@@ -189,7 +240,7 @@ def test_any_text_has_ids_or_is_an_unusable_prompt(llama: Model, prompt: str) ->
     except UnusablePrompt:
         return
     assert ids.dtype == torch.int64
-    assert llama.bridge.tokenizer.decode(ids) == prompt
+    assert llama.tokenizer.decode(ids) == prompt
     assert len(llama.to_tokens(prompt)) == len(ids)
 
 

@@ -289,4 +289,14 @@ def test_a_verdict_is_shown_as_text_and_never_as_markup() -> None:
 
 def test_a_model_introduces_itself(llama: Model) -> None:
     assert re.fullmatch(r"Model\('.*': 3 layers, 4 heads, d_model 32, [\d,]+ parameters\)", repr(llama))
-    assert tlab.models() == ("smollm2-135m",)
+
+
+def test_the_catalogue_lists_what_every_model_is() -> None:
+    listed = tlab.models()
+    assert list(listed) == ["smollm2-135m", "minilm-l6", "toy-induction", "toy-modular-addition", "toy-dates"]
+    frame = listed.to_frame().set_index("id")
+    assert not frame.isna().any().any()
+    for name in ("minilm-l6", "toy-induction", "toy-modular-addition", "toy-dates"):
+        loaded = tlab.load(name)
+        assert loaded.family == frame.loc[name, "family"]
+        assert loaded.n_params == frame.loc[name, "parameters"]

@@ -1,0 +1,188 @@
+"""Saved results come back as they were and can be done again; what is no saved result is refused in one sentence."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+import tlab
+from tlab import archive
+from tlab.errors import DamagedResult
+from tlab.experiments.capture import Capture
+from tlab.experiments.predict import Prediction
+from tlab.manifest import Manifest
+from tlab.metrics import Metric
+from tlab.results import Result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tlab import Model
+
+_PROMPT = "The cat sat"
+_ARGUMENTS: dict[str, Any] = {
+    "prompt": _PROMPT,
+    "clean": _PROMPT,
+    "corrupted": "The dog sat",
+    "a": _PROMPT,
+    "b": "The dogs sit",
+    "targets": ("L1.attn", "L2H3"),
+    "site": "L1H2",
+    "n_tokens": 20,
+    "target": "a",
+    "metric": tlab.metrics.logit_diff("a", "b"),
+}
+
+
+def _verbs() -> list[str]:
+    """Return the public experiments whose arguments this module knows; the others are saved in their own tests."""
+    found = []
+    for name in tlab.__all__:
+        function = getattr(tlab, name)
+        if not inspect.isfunction(function) or not hasattr(function, "__wrapped__"):
+            continue
+        _, *rest = inspect.signature(function).parameters.values()
+        if all(one.name in _ARGUMENTS for one in rest if one.default is one.empty):
+            found.append(name)
+    return found
+
+
+def _done(model: Model, verb: str) -> Result:
+    function = getattr(tlab, verb)
+    _, *rest = inspect.signature(function).parameters.values()
+    given = {one.name: _ARGUMENTS[one.name] for one in rest if one.default is one.empty or one.name == "n_tokens"}
+    result: Result = function(model, **given)
+    return result
+
+
+def _assert_same(one: Any, other: Any) -> None:  # noqa: ANN401  whatever results hold
+    """Compare two values of the kinds that results hold, exactly."""
+    if isinstance(one, Result | Metric | Manifest):
+        assert type(one) is type(other)
+        for field in fields(one):  # type: ignore[arg-type]  all of them are dataclasses
+            _assert_same(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, torch.Tensor):
+        assert_close(other, one, rtol=0, atol=0, equal_nan=True)
+    elif isinstance(one, pd.DataFrame):
+        pd.testing.assert_frame_equal(one, other, check_dtype=False)
+    elif isinstance(one, dict):
+        assert list(one) == list(other)
+        for key, value in one.items():
+            _assert_same(value, other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for mine, yours in zip(one, other, strict=True):
+            _assert_same(mine, yours)
+    else:
+        assert one == other or (one != one and other != other)  # noqa: PLR0124  no number equals itself but those that are none
+
+
+def test_the_verbs_are_found() -> None:
+    assert {"ablate", "attention", "capture", "logit_lens", "patch", "patch_sweep", "predict"} <= set(_verbs())
+
+
+@pytest.mark.parametrize("verb", _verbs())
+def test_a_saved_result_is_the_same_table_sentence_and_picture(llama: Model, tmp_path: Path, verb: str) -> None:
+    result = _done(llama, verb)
+    loaded = Result.load(result.save(tmp_path / "result.tlab"))
+    assert type(loaded) is type(result)
+    _assert_same(result, loaded)
+    pd.testing.assert_frame_equal(loaded.to_frame(), result.to_frame())
+    assert loaded.text() == result.text()
+    assert loaded.plot() == result.plot()
+    assert loaded._repr_mimebundle_() == result._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("verb", _verbs())
+def test_a_saved_result_can_be_done_again_and_gives_the_same(llama: Model, tmp_path: Path, verb: str) -> None:
+    result = _done(llama, verb)
+    loaded = Result.load(result.save(tmp_path / "result.tlab"))
+    manifest = loaded.manifest
+    assert manifest is not None
+    assert manifest.name == verb
+    assert manifest.fingerprint == llama.fingerprint
+    assert set(manifest.versions) >= {"python", "torch", "transformers"}
+    again = loaded.replay()
+    assert again.explain() == result.explain()
+    pd.testing.assert_frame_equal(again.to_frame(), result.to_frame())
+
+
+def test_a_replay_on_other_weights_is_refused(llama: Model, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    loaded = Result.load(tlab.predict(llama, _PROMPT).save(tmp_path / "result.tlab"))
+    other = tlab.load(tiny_folders["llama"])
+    with pytest.raises(
+        DamagedResult, match=r"replay refused: expected the weights \w{12}…, got \w{12}… in '.*'; load the model that"
+    ):
+        loaded.replay(other)
+
+
+def test_what_no_experiment_made_has_no_manifest_and_no_replay() -> None:
+    made = Prediction(prompt="a", frame=pd.DataFrame({"token": ["b"], "probability": [1.0]}))
+    assert made.manifest is None
+    with pytest.raises(
+        DamagedResult, match=r"no manifest: expected a result that an experiment made, got Prediction; "
+    ):
+        made.replay()
+
+
+_scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**62), 2**62),
+    st.floats(),
+    st.text(st.characters(exclude_categories=("Cs",)), max_size=8),
+)
+_columns = st.one_of(
+    st.lists(st.integers(-(2**40), 2**40), min_size=3, max_size=3),
+    st.lists(st.floats(), min_size=3, max_size=3),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+    st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=5), min_size=3, max_size=3),
+)
+_values = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(st.text("abc"), inner, max_size=3)
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60, database=None)
+@given(arguments=st.dictionaries(st.text("abcdef", min_size=1), _values, max_size=4), data=st.data())
+def test_any_plain_value_comes_back_as_it_was(tmp_path_factory: Any, arguments: dict[str, Any], data: Any) -> None:  # noqa: ANN401
+    names = data.draw(st.lists(st.text("xyz$", min_size=1, max_size=3), max_size=3, unique=True))
+    frame = pd.DataFrame({name: data.draw(_columns) for name in names})
+    result = Prediction(prompt=data.draw(_scalars), frame=frame)
+    result.attach(Manifest(verb="tlab.experiments.predict.predict", arguments=arguments, model="m", fingerprint="f"))
+    loaded = Result.load(result.save(tmp_path_factory.mktemp("any") / "result.tlab"))
+    _assert_same(result, loaded)
+    _assert_same(result.manifest, loaded.manifest)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.tensor(1.5),
+        torch.zeros(0, 3),
+        torch.arange(6).view(2, 3).T,
+        torch.tensor([True, False]),
+        torch.tensor([float("nan"), float("inf"), -0.0]),
+        torch.randn(3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+        torch.ones(2, dtype=torch.bfloat16),
+    ],
+    ids=str,
+)
+def test_any_tensor_comes_back_as_it_was(tmp_path: Path, tensor: torch.Tensor) -> None:
+    # Twice the same: each comes back with memory of its own.
+    result = Capture(tokens=("a",), tensors={"one": tensor, "two": tensor}, prompts=(("a",),))
+    loaded = Result.load(archive.save(result, tmp_path / "result.tlab"))
+    assert isinstance(loaded, Capture)
+    for name in ("one", "two"):
+        assert loaded[name].dtype == tensor.dtype
+        assert_close(loaded[name], tensor, rtol=0, atol=0, equal_nan=True)
+    loaded["one"].fill_(1)
+    assert_close(loaded["two"], tensor, rtol=0, atol=0, equal_nan=True)
