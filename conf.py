@@ -19,9 +19,23 @@ author = "The authors of Inside the Transformer"
 copyright = "2026, the authors; text CC BY 4.0, code Apache-2.0"
 language = "en"
 
-extensions = ["myst_nb", "sphinx_design", "book.extensions.mime", "book.extensions.page"]
+extensions = [
+    "myst_nb",
+    "sphinx_design",
+    "book.extensions.mime",
+    "book.extensions.page",
+    "book.extensions.api",
+    "book.extensions.execution",
+]
 root_doc = "index"
-include_patterns = ["index.md", "book/*.md", "lessons/*.md", "kb/documents/*.md"]
+include_patterns = [
+    "index.md",
+    "book/*.md",
+    "book/how-to/*.md",
+    "book/reference/*.md",
+    "lessons/*.md",
+    "kb/documents/*.md",
+]
 # Folders that Sphinx would otherwise walk through in search of pages.
 exclude_patterns = [
     ".venv",
@@ -39,6 +53,24 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "fi
 myst_heading_anchors = 3
 
 mathjax_path = "vendor/mathjax/math.js"  # below _static, brought by the front end
+
+# The sections of the house's docstrings that napoleon does not know, and how they are laid out.
+napoleon_custom_sections = [
+    ("Shapes", "params_style"),
+    ("Fields", "params_style"),
+    "Units",
+    "Invariants",
+    "Cost",
+    "Source",
+]
+napoleon_numpy_docstring = False
+autodoc_preserve_defaults = True  # REFERENCE_PROMPTS, not its eight sentences
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
+# Classes are named in annotations only, which mypy checks; torch's and pandas' have no pages here.
+nitpick_ignore_regex = [("py:class", ".*")]
 
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(_ROOT / "build" / "executed" / _digest_of_what_runs())
