@@ -162,7 +162,8 @@ def _follow(name: str, label: Any) -> Callable[[Numbers], float]:  # noqa: ANN40
 
 
 def _title(name: str, label: Any) -> str:  # noqa: ANN401
-    return name if label in ("", None) else f"{name} of {label!r}"
+    parts = label if isinstance(label, tuple) else (label,)
+    return name if label in ("", None) else f"{name} of {', '.join(map(repr, parts))}"
 
 
 def _or_infinite(distance: float) -> float:

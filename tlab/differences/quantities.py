@@ -85,7 +85,9 @@ def _in_frame(frame: pd.DataFrame, name: str) -> Numbers:
     counts = [column for column in frame if pd.api.types.is_integer_dtype(frame[column])]
     for keys in (texts, texts + counts):
         if keys and not frame.duplicated(keys).any():
-            index: Any = frame[keys[0]].tolist() if len(keys) == 1 else list(frame[keys].itertuples(index=False))
+            index: Any = (
+                frame[keys[0]].tolist() if len(keys) == 1 else list(frame[keys].itertuples(index=False, name=None))
+            )
             break
     else:
         index = range(len(frame))

@@ -62,6 +62,10 @@ class Differences(Result):
         frame = self.frame.assign(rank=ranks).sort_values("rank", kind="stable").drop(columns=["rank", "effect"])
         return frame.assign(**{name: [f"{value:.4g}" for value in frame[name]] for name in ("value", "left")})
 
+    def text(self) -> str:
+        """Return the text twin: the explanation, and the first rows of the table if anything was tried."""
+        return super().text() if len(self.frame) else self.explain()
+
     def explain(self) -> str:
         """Say what the cause is, or that it is none of those that were tried."""
         both = f"{self.quantity} is {self.a_value:.6g} in {self.a} and {self.b_value:.6g} in {self.b}"

@@ -148,7 +148,7 @@ def _versions_apart(one: Manifest, other: Manifest) -> tuple[str, str]:
 # A result beside a number from elsewhere.
 
 
-def beside_result(result: Result, value: float, model: Model | None) -> Differences:
+def beside_result(result: Result, value: float, quantity: str | None, model: Model | None) -> Differences:
     """Compare a result with a number that should be in it."""
     manifest, base = _manifest(result), numbers_of(result)
     if not base:
@@ -157,13 +157,20 @@ def beside_result(result: Result, value: float, model: Model | None) -> Differen
             f"give the model and its logits"
         )
     first = headline(result) or base
-    target, quantity = target_number(value, (first, _read(first, _READINGS["in percent"])))
+    if quantity is not None:
+        if quantity not in first:
+            raise UnknownOption(
+                f"comparison refused: expected one of {', '.join(first)} as quantity, got {shown(quantity)}; "
+                f"leave it out for the nearest"
+            )
+        first = {quantity: first[quantity]}
+    target, followed = target_number(value, (first, _read(first, _READINGS["in percent"])))
     readings = [
         Trial(f"read {cause}", "as it is", cause, functools.partial(_read, base, read))
         for cause, read in _READINGS.items()
     ]
     changes = list(_usual(manifest, model))
-    report = reported(("the result", "the other"), base, target, quantity, b_value=value, trials=[*readings, *changes])
+    report = reported(("the result", "the other"), base, target, followed, b_value=value, trials=[*readings, *changes])
     pairs = [
         Trial(
             f"{one.cause}, and read {name}", one.a, f"{one.b}, {name}", functools.partial(_read_of, one.compute, read)

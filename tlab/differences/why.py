@@ -27,6 +27,7 @@ def why_different(
     *,
     prompt: str | None = None,
     token: str | int | None = None,
+    quantity: str | None = None,
     model: Model | None = None,
 ) -> Differences:
     """Say which of the usual causes makes two numbers differ that should be the same, by computing each.
@@ -42,6 +43,8 @@ def why_different(
             `d_vocab` of the last position or `pos d_vocab`, beside a model.
         prompt: the text, if `a` is a model.
         token: whose logit (or probability, if `b` lies between 0 and 1) the number is, if `a` is a model.
+        quantity: which of the result's numbers a number from elsewhere is, e.g. `"patched_logit"` or
+            `"frame.probability"` (of the first row); by default the nearest.
         model: the model that made the results, if it cannot be loaded by its name.
 
     Returns:
@@ -67,7 +70,7 @@ def why_different(
     if isinstance(a, Result) and isinstance(b, Result):
         return between_results(a, b, model)
     if isinstance(a, Result) and _is_number(b):
-        return beside_result(a, float(b), model)
+        return beside_result(a, float(b), quantity, model)
     if isinstance(a, Model) and (isinstance(b, Model | Tensor) or _is_number(b)):
         if prompt is None:
             raise UnknownOption("comparison refused: expected a prompt for the model, got none; add prompt='…'")
