@@ -10,6 +10,7 @@ import importlib
 import json
 import math
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -43,6 +44,9 @@ _UNREADABLE = (
     AttributeError,
     ImportError,
     RuntimeError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
     zlib.error,
     zipfile.BadZipFile,
     safetensors.SafetensorError,

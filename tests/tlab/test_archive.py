@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judging import assert_same
 from torch.testing import assert_close
 
 import tlab
@@ -19,7 +19,6 @@ from tlab.errors import DamagedResult
 from tlab.experiments.capture import Capture
 from tlab.experiments.predict import Prediction
 from tlab.manifest import Manifest
-from tlab.metrics import Metric
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -63,28 +62,6 @@ def _done(model: Model, verb: str) -> Result:
     return result
 
 
-def _assert_same(one: Any, other: Any) -> None:  # noqa: ANN401  whatever results hold
-    """Compare two values of the kinds that results hold, exactly."""
-    if isinstance(one, Result | Metric | Manifest):
-        assert type(one) is type(other)
-        for field in fields(one):  # type: ignore[arg-type]  all of them are dataclasses
-            _assert_same(getattr(one, field.name), getattr(other, field.name))
-    elif isinstance(one, torch.Tensor):
-        assert_close(other, one, rtol=0, atol=0, equal_nan=True)
-    elif isinstance(one, pd.DataFrame):
-        pd.testing.assert_frame_equal(one, other, check_dtype=False)
-    elif isinstance(one, dict):
-        assert list(one) == list(other)
-        for key, value in one.items():
-            _assert_same(value, other[key])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for mine, yours in zip(one, other, strict=True):
-            _assert_same(mine, yours)
-    else:
-        assert one == other or (one != one and other != other)  # noqa: PLR0124  no number equals itself but those that are none
-
-
 def test_the_verbs_are_found() -> None:
     assert {"ablate", "attention", "capture", "logit_lens", "patch", "patch_sweep", "predict"} <= set(_verbs())
 
@@ -94,7 +71,7 @@ def test_a_saved_result_is_the_same_table_sentence_and_picture(llama: Model, tmp
     result = _done(llama, verb)
     loaded = Result.load(result.save(tmp_path / "result.tlab"))
     assert type(loaded) is type(result)
-    _assert_same(result, loaded)
+    assert_same(result, loaded)
     pd.testing.assert_frame_equal(loaded.to_frame(), result.to_frame())
     assert loaded.text() == result.text()
     assert loaded.plot() == result.plot()
@@ -159,8 +136,8 @@ def test_any_plain_value_comes_back_as_it_was(tmp_path_factory: Any, arguments: 
     result = Prediction(prompt=data.draw(_scalars), frame=frame)
     result.attach(Manifest(verb="tlab.experiments.predict.predict", arguments=arguments, model="m", fingerprint="f"))
     loaded = Result.load(result.save(tmp_path_factory.mktemp("any") / "result.tlab"))
-    _assert_same(result, loaded)
-    _assert_same(result.manifest, loaded.manifest)
+    assert_same(result, loaded)
+    assert_same(result.manifest, loaded.manifest)
 
 
 @pytest.mark.parametrize(

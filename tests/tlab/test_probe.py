@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 import torch
 import zoo
+from judging import assert_presents_itself
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch.testing import assert_close
@@ -319,19 +318,7 @@ _DRAWN: list[tuple[str, Callable[[Any, Any], Result]]] = [
 def test_a_result_is_a_table_a_picture_and_a_sentence(
     llama: Model, trained: ProbeResult, make: Callable[[Any, Any], Result]
 ) -> None:
-    result = make(llama, trained)
-    frame, before = result.to_frame(), result.to_frame().copy()
-    assert len(frame) > 0
-    frame.iloc[:, -1] = frame.iloc[:, -1].iloc[0]
-    pd.testing.assert_frame_equal(result.to_frame(), before)
-    assert re.fullmatch(r"[A-Z0-9][^\n]*\.", result.explain())
-    assert not {"nan", "inf"} & set(result.explain().split())
-    picture = result.plot()
-    assert picture.layout.title.text
-    assert picture.layout.xaxis.title.text
-    assert picture.layout.yaxis.title.text
-    assert "<b>" not in json.dumps(json.loads(picture.to_json()), allow_nan=False)
-    assert result.text().startswith(result.explain())
+    assert_presents_itself(make(llama, trained))
 
 
 @pytest.mark.slow

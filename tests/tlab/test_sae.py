@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 import torch
+from judging import assert_presents_itself
 from torch.testing import assert_close
 
 import tlab
@@ -385,20 +384,7 @@ _DRAWN: list[tuple[str, Callable[[Any, Any], Result]]] = [
 def test_a_result_is_a_table_a_picture_and_a_sentence(
     llama: Model, sae: Sae, make: Callable[[Any, Any], Result]
 ) -> None:
-    result = make(llama, sae)
-    frame, before = result.to_frame(), result.to_frame().copy()
-    assert len(frame) > 0
-    frame.iloc[:, -1] = frame.iloc[:, -1].iloc[0]
-    pd.testing.assert_frame_equal(result.to_frame(), before)
-    assert re.fullmatch(r"[A-Z0-9][^\n]*\.", result.explain())
-    assert not {"nan", "inf"} & set(result.explain().split())
-    picture = result.plot()
-    assert picture.layout.title.text
-    assert picture.layout.xaxis.title.text
-    assert picture.layout.yaxis.title.text
-    written = json.dumps(json.loads(picture.to_json()), allow_nan=False)
-    assert "<b>" not in written
-    assert result.text().startswith(result.explain())
+    assert_presents_itself(make(llama, sae))
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from tlab.views.style import CLEAN, CORRUPTED, PATCHED, defused, distinct, figure, visible
+from tlab.views.bars import token_bars
+from tlab.views.style import CLEAN, CORRUPTED, PATCHED, defused, figure, visible
 
 if TYPE_CHECKING:
     from tlab.results import Result
@@ -17,31 +18,9 @@ __all__ = ["draw", "draw_sweep"]
 def draw(result: Result) -> go.Figure:
     """Return paired bars of the probabilities before and after."""
     shown: Any = result
-    frame = result.to_frame()
-    labels = distinct(visible(token) for token in frame["token"])
-    bars = [
-        go.Bar(
-            name=name,
-            x=frame[name].round(4).tolist(),
-            y=labels,
-            orientation="h",
-            marker={"color": colour, "pattern": {"shape": pattern}},
-            hovertemplate=f"{name}: %{{y}} %{{x:.3f}}<extra></extra>",
-        )
-        for name, colour, pattern in (("clean", CLEAN, ""), ("patched", PATCHED, "/"))
-    ]
     sources, ends = (sorted({edge[side] for edge in shown.edges}) for side in (0, 1))
-    picture = figure(
-        bars,
-        title=f"{_tokens(ends, shown.tokens)} kept from reading {_tokens(sources, shown.tokens)}",
-        x="probability of the next token",
-        y="token",
-        height=170 + 38 * len(labels),
-    )
-    picture.update_layout(barmode="group")
-    picture.update_yaxes(autorange="reversed")
-    picture.update_xaxes(range=[0, 1])
-    return picture
+    title = f"{_tokens(ends, shown.tokens)} kept from reading {_tokens(sources, shown.tokens)}"
+    return token_bars(result, ("clean", "patched"), title)
 
 
 def draw_sweep(result: Result) -> go.Figure:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from tlab.views.bars import token_bars
 from tlab.views.style import CLEAN, PATCHED, SCALE, distinct, figure, visible
 
 if TYPE_CHECKING:
@@ -126,30 +127,8 @@ def draw_reconstruction(result: Result) -> go.Figure:
 def draw_push(result: Result) -> go.Figure:
     """Return paired bars of the probabilities before and after; the title says how far controls moved them."""
     shown: Any = result
-    frame = result.to_frame()
-    labels = distinct(visible(token) for token in frame["token"])
-    bars = [
-        go.Bar(
-            name=name,
-            x=frame[name].round(4).tolist(),
-            y=labels,
-            orientation="h",
-            marker={"color": colour, "pattern": {"shape": pattern}},
-            hovertemplate=f"{name}: %{{y}} %{{x:.3f}}<extra></extra>",
-        )
-        for name, colour, pattern in (("clean", CLEAN, ""), ("patched", PATCHED, "/"))
-    ]
     moved = f"moved by {shown.kl_nats:.3f} nats"
     if shown.controls:
         moved += f", controls by {min(shown.controls.values()):.3f} to {max(shown.controls.values()):.3f}"
-    picture = figure(
-        bars,
-        title=f"{visible(shown.title)}<br><sup>{moved}</sup>".replace("␣", " "),
-        x="probability of the next token",
-        y="token",
-        height=190 + 38 * len(labels),
-    )
-    picture.update_layout(barmode="group", margin={"t": 80})
-    picture.update_yaxes(autorange="reversed")
-    picture.update_xaxes(range=[0, 1])
-    return picture
+    title = f"{visible(shown.title)}<br><sup>{moved}</sup>".replace("␣", " ")
+    return token_bars(result, ("clean", "patched"), title, above=80)

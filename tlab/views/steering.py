@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
+from tlab.views.bars import token_bars
 from tlab.views.style import CLEAN, PATCHED, distinct, figure, visible
 
 if TYPE_CHECKING:
@@ -22,30 +23,8 @@ _BAND = "rgba(128,128,128,0.3)"
 def draw(result: Result) -> go.Figure:
     """Return paired bars of the next token's probabilities, without and with the vector."""
     shown: Any = result
-    frame = result.to_frame()
-    labels = distinct(visible(token) for token in frame["token"])
-    bars = [
-        go.Bar(
-            name=name,
-            x=frame[name].round(4).tolist(),
-            y=labels,
-            orientation="h",
-            marker={"color": colour, "pattern": {"shape": pattern}},
-            hovertemplate=f"{name}: %{{y}} %{{x:.3f}}<extra></extra>",
-        )
-        for name, colour, pattern in (("clean", CLEAN, ""), ("steered", PATCHED, "/"))
-    ]
-    picture = figure(
-        bars,
-        title=f"Steered after block {shown.layer} with coefficient {shown.coef:g}",
-        x="probability of the next token",
-        y="token",
-        height=170 + 38 * len(labels),
-    )
-    picture.update_layout(barmode="group")
-    picture.update_yaxes(autorange="reversed")
-    picture.update_xaxes(range=[0, 1])
-    return picture
+    title = f"Steered after block {shown.layer} with coefficient {shown.coef:g}"
+    return token_bars(result, ("clean", "steered"), title)
 
 
 def draw_vector(result: Result) -> go.Figure:
