@@ -368,3 +368,24 @@ def test_every_experiment_runs_in_another_dtype(llama: Model, dtype: torch.dtype
     assert tlab.logit_lens(other, _PROMPT).to_frame()["probability"].between(0, 1).all()
     for method in _METHODS:
         assert tlab.ablate(other, _PROMPT, _TARGETS, method=method, reference=_REFERENCE).kl_nats > 0
+
+
+@pytest.mark.parametrize(
+    ("site", "n_run"),
+    [("embed", 0), ("blocks.0.resid_pre", 1), ("blocks.1.attn.z", 2), ("blocks.1.resid_post", 2), ("ln_final.out", 3)],
+)
+def test_a_run_that_predicts_nothing_ends_behind_its_last_site(llama: Model, site: str, n_run: int) -> None:
+    ids = llama.to_ids(_PROMPT)
+    entered: list[int] = []
+    expected = run(llama, ids, sites=[site]).captured[site]
+    handles = [
+        block.self_attn.register_forward_hook(lambda *_, layer=layer: entered.append(layer))
+        for layer, block in enumerate(llama.hf.model.layers)
+    ]
+    try:
+        captured = run(llama, ids, sites=[site], predicts=False).captured
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert_close(captured[site], expected, atol=0, rtol=0)
+    assert entered == list(range(n_run))

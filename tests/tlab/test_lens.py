@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,15 @@ _BY_HAND: dict[str, Callable[..., Tensor]] = {
 def _rows(lens: LensResult, layer: int) -> pd.DataFrame:
     frame = lens.to_frame()
     return frame[frame["layer"] == layer].sort_values("pos").reset_index(drop=True)
+
+
+def test_tokens_that_read_the_same_are_not_taken_for_each_other(model: Model) -> None:
+    lens = logit_lens(model, "The capital of France is")
+    tops = lens.at(-1)["top_token"].tolist()
+    assert (tops[lens.first_layer - 1], tops[lens.first_layer]) != (lens.target, lens.target)
+    unreadable = "\N{REPLACEMENT CHARACTER}"
+    alike = replace(lens, target=unreadable, frame=lens.frame.assign(top_token=unreadable))
+    assert alike.first_layer == lens.first_layer > 0
 
 
 @pytest.mark.parametrize("name", _KINDS)

@@ -72,6 +72,11 @@ class Flow:
         for edit in edits:
             self._edits.setdefault(edit.site, []).append((edit, row))
 
+    @property
+    def sites(self) -> frozenset[str]:
+        """Where anything is read or replaced."""
+        return self.wanted | self._edits.keys()
+
     def concerns(self, site: str) -> bool:
         """Tell whether anything is read or replaced at the site."""
         return site in self.wanted or site in self._edits

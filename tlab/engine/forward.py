@@ -103,7 +103,7 @@ def run(
         edits: what to replace, each in all rows of the batch.
         read: positions whose logits are wanted; all by default.
         is_live: keep the graph of gradients, and captured tensors in it.
-        predicts: whether logits are wanted at all.
+        predicts: whether logits are wanted at all; if not, the blocks behind the last site are not run.
 
     Shapes:
         ids: `pos` or `batch pos`
@@ -125,12 +125,21 @@ def run(
     with torch.set_grad_enabled(is_live), open_hooks(model, flow):
         stream, arguments = enter(model, given, flow)
         stack = model.anatomy.decoder
-        for layer, block in enumerate(stack.blocks):
+        n_blocks = len(stack.blocks) if predicts else _n_needed(flow, len(stack.blocks))
+        for layer, block in enumerate(stack.blocks[:n_blocks]):
             stream = block_pass(block, f"blocks.{layer}", stream, arguments[layer], flow)
         logits = read_out(model, stream, flow, read) if predicts else None
         if not predicts and flow.concerns("ln_final.out"):
             _final(stack, stream, flow)
     return Run(found=logits, captured=flow.captured)
+
+
+def _n_needed(flow: Flow, n_blocks: int) -> int:
+    """Return how many blocks a pass has to run until all its sites are behind it."""
+    if flow.concerns("ln_final.out") or flow.concerns("logits"):
+        return n_blocks
+    layers = [int(site.split(".")[1]) for site in flow.sites if site.startswith("blocks.")]
+    return max(layers, default=-1) + 1
 
 
 def enter(model: Model, inputs: Inputs, flow: Flow) -> tuple[Tensor, list[dict[str, Any]]]:

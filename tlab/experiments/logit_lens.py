@@ -65,8 +65,9 @@ class LensResult(Result):
         """
         here = self.at(self.position)[::-1]
         first = self.n_layers + 1
-        for layer, token in zip(here["layer"], here["top_token"], strict=True):
-            if token != self.target:
+        # By probability, not by text: two tokens may read the same, such as halves of a letter.
+        for layer, top, target in zip(here["layer"], here["probability"], here["target_probability"], strict=True):
+            if target < top:
                 break
             first = int(layer)
         return first

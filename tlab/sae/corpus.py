@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from tlab.engine import Edit, run
+from tlab.engine import run
 from tlab.experiments.intervention import whole_number
 
 if TYPE_CHECKING:
@@ -68,23 +68,10 @@ def _parts(text: str, longest: int) -> Iterator[str]:
     yield text
 
 
-class _Reached(Exception):
-    """Ends a run at the site that was wanted: the blocks behind it would be computed for nobody."""
-
-
 def vectors_at(model: Model, ids: Int[Tensor, " pos"], site: str) -> Float[Tensor, "pos width"]:
     """Return what stands at the site, in float32 on the CPU; the model is run up to there and no further."""
-    seen: list[Tensor] = []
-
-    def look(tensor: Tensor) -> Tensor:
-        seen.append(tensor[0].detach().to("cpu", torch.float32))
-        raise _Reached
-
-    try:
-        run(model, ids, edits=[Edit(site, look)])
-    except _Reached:
-        return seen[0]
-    raise ValueError(f"a run passed no {site}")
+    captured = run(model, ids, sites=[site], predicts=False).captured[site]
+    return captured[0].to("cpu", torch.float32)
 
 
 def is_ordinary(vectors: Float[Tensor, "pos width"], skip: int, longest: float | None = None) -> Bool[Tensor, " pos"]:
