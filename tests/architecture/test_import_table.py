@@ -40,19 +40,17 @@ _EXPERIMENTS = _Room(
         "tlab.engine",
         "tlab.errors",
         "tlab.experiments",
+        "tlab.learning",
         "tlab.manifest",
         "tlab.metrics",
         "tlab.models",
         "tlab.references",
         "tlab.results",
-        "tlab.sae.corpus",
-        "tlab.sae.texts",
         "tlab.sites",
         "tlab.targets",
     ),
     only_typing=("tlab.anatomy", "tlab.models", "plotly", "jaxtyping"),
-    # Texts to train on are many, and rarely wanted.
-    only_lazy=("bertviz", "tlab.sae.corpus", "tlab.sae.texts"),
+    only_lazy=("bertviz",),
 )
 
 # The longest name that fits a module is its room.
@@ -156,7 +154,8 @@ _ROOMS: dict[str, _Room] = {
     "tlab.differences": _EXPERIMENTS._replace(
         ours=(*_EXPERIMENTS.ours, "tlab.differences", "tlab.loading"), only_typing=()
     ),
-    "tlab.probe": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.probe", "tlab.sae"), only_lazy=()),
+    "tlab.learning": _EXPERIMENTS,
+    "tlab.probe": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.probe"), only_lazy=()),
     "tlab.sae": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.sae"), only_lazy=()),
     "tlab.training": _Room(("tlab.errors", "tlab.results", "tlab.training", "tlab.weights")),
     "tlab.exercises": _Room(

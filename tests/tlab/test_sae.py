@@ -14,9 +14,9 @@ from torch.testing import assert_close
 import tlab
 from tlab import sae as saes
 from tlab.errors import UnknownOption, UnknownTarget
+from tlab.learning.corpus import is_ordinary, loads, pieces_of, vectors_at
 from tlab.results import Result
 from tlab.sae import Sae
-from tlab.sae.corpus import is_ordinary, loads, pieces_of, vectors_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable

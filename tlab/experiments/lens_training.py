@@ -16,6 +16,8 @@ from tlab.errors import UnknownOption, UnsupportedModel, shown
 from tlab.experiments.intervention import finite_number, whole_number
 from tlab.experiments.lens_fitting import Translators, Way, fit, loads_of, streams_of
 from tlab.experiments.tuned_lens import HELD_OUT, ORDINARY, TunedLens
+from tlab.learning.corpus import checked_context, pieces_of
+from tlab.learning.texts import sample_texts
 from tlab.manifest import experiment
 from tlab.references import REFERENCE_PROMPTS
 
@@ -33,7 +35,6 @@ __all__ = ["train_tuned_lens"]
 _HELD_OUT_SHARE = 0.1
 _N_MEASURED = 200
 _CURVE_POINTS = 50
-_CONTEXT = 128
 
 
 @experiment
@@ -130,18 +131,13 @@ def train_tuned_lens(
 
 def _split(model: Model, texts: Sequence[str] | None, seed: int, context: int | None) -> tuple[_Pieces, _Pieces, int]:
     """Return the texts as ids in pieces: those to train on, those to measure on, and how many texts the latter are."""
-    # Sparse autoencoders need the same: their package holds it, and is not needed to read through a lens.
-    from tlab.sae.corpus import pieces_of  # noqa: PLC0415
-    from tlab.sae.texts import sample_texts  # noqa: PLC0415
-
     if model.family == "encoder-decoder":
         raise UnsupportedModel(
             f"model unusable here: expected a decoder or an encoder, got the encoder-decoder {shown(model.name)}, "
             f"whose decoder reads no texts alone; use logit_lens"
         )
     model.check_predicts()
-    usual = min(_CONTEXT, model.n_ctx)
-    length = usual if context is None else whole_number("context", context, 2, model.n_ctx, f"try context={usual}")
+    length = checked_context(model, context)
     given = sample_texts() if texts is None else texts
     listed = [] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     if len(listed) < 2:  # noqa: PLR2004  one to train on, one to measure on

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn.functional import normalize
 
+from tlab.learning.corpus import is_ordinary
+from tlab.learning.limits import one_of
+from tlab.learning.push import PushResult, push
 from tlab.manifest import experiment
 from tlab.probe.examples import Label  # noqa: TC001  the type of a field
 from tlab.probe.reading import checked_probe
-from tlab.sae.corpus import is_ordinary
-from tlab.sae.limits import one_of
-from tlab.sae.push import PushResult, push
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -14,7 +14,7 @@ import torch
 
 from tlab.engine import run
 from tlab.errors import UnknownOption, UnusablePrompt, shown
-from tlab.sae.limits import several_texts, vector_site
+from tlab.learning.limits import several_texts, vector_site
 from tlab.sites import check_site, layer_of
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlab.errors import UnknownOption, shown
+from tlab.learning.limits import one_stream_model, several_texts
 from tlab.manifest import experiment
 from tlab.probe.examples import examples_at
 from tlab.probe.result import ProbeResult
 from tlab.results import Result
-from tlab.sae.limits import one_stream_model, several_texts
 from tlab.sites import axes_of, layer_of
 
 if TYPE_CHECKING:

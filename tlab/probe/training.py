@@ -10,6 +10,7 @@ import torch
 
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.intervention import whole_number
+from tlab.learning.limits import fraction, one_of, one_stream_model, several_texts
 from tlab.manifest import experiment
 from tlab.probe.examples import (
     Label,
@@ -21,7 +22,6 @@ from tlab.probe.examples import (
 )
 from tlab.probe.fitting import METHODS, class_means, control_classes, fit, held_out_mask, wilson
 from tlab.probe.result import ProbeResult
-from tlab.sae.limits import fraction, one_of, one_stream_model, several_texts
 from tlab.sites import layer_of
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tlab.learning.texts import sample_texts
 from tlab.sae.editing import FeatureAblation, FeatureSteering, ablate, steer
 from tlab.sae.fidelity import Reconstruction, reconstruct
 from tlab.sae.reading import FeatureActivations, FeatureReading, encode, read
-from tlab.sae.texts import sample_texts
 from tlab.sae.training import Sae, train
 
 __all__ = [

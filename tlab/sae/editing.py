@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from tlab.errors import UnknownTarget, shown
+from tlab.learning.limits import fraction, one_of
+from tlab.learning.push import PushResult, push
 from tlab.manifest import experiment
-from tlab.sae.limits import fraction, one_of
-from tlab.sae.push import PushResult, push
 from tlab.sae.training import Sae, checked_sae
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import torch
 
 from tlab.engine import unembed
 from tlab.experiments.intervention import whole_number
+from tlab.learning.corpus import checked_context, pieces_of, vectors_at
+from tlab.learning.limits import one_stream_model, several_texts
 from tlab.manifest import experiment
 from tlab.results import Result, percent
-from tlab.sae.corpus import checked_context, pieces_of, vectors_at
-from tlab.sae.limits import one_stream_model, several_texts
 from tlab.sae.training import Sae, checked_sae
 
 if TYPE_CHECKING:

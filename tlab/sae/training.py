@@ -13,11 +13,11 @@ import torch
 
 from tlab.errors import UnknownOption, UnknownTarget, shown
 from tlab.experiments.intervention import whole_number
+from tlab.learning.corpus import LONGEST_FACTOR, checked_context, is_ordinary, loads, pieces_of, vectors_at
+from tlab.learning.limits import fraction, one_stream_model, several_texts, usable_device, vector_site
 from tlab.manifest import experiment
 from tlab.results import Result
-from tlab.sae.corpus import LONGEST_FACTOR, checked_context, is_ordinary, loads, pieces_of, vectors_at
 from tlab.sae.dictionary import Dictionary, Recipe, fit, variance_unexplained
-from tlab.sae.limits import fraction, one_stream_model, several_texts, usable_device, vector_site
 from tlab.sites import axes_of, check_site
 
 if TYPE_CHECKING:
