@@ -99,7 +99,7 @@ class AblationSweep(Result):
         return (
             f"The {self.metric} is {self.clean_value:.3f} in the clean run of {self.prompt!r}. "
             f"Ablated one at a time ({self.method}), these {self.over} change it most: {named}; "
-            f"half of all change it by less than {typical:.3f}.{stopped} "
+            f"half of all change it by at most {typical:.3f}.{stopped} "
             f"A part with a small change may still matter: others can stand in for it."
         )
 

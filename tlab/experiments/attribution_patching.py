@@ -15,7 +15,7 @@ from tlab.experiments.pairs import pair_of
 from tlab.experiments.patch_sweep import places
 from tlab.experiments.patching import base_and_source, contrast
 from tlab.manifest import experiment
-from tlab.results import Result
+from tlab.results import Result, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,8 +146,8 @@ class AttributionSweep(Result):
         return (
             f"The {self.metric} is {self.clean_value:.3f} in the clean run and {self.corrupted_value:.3f} in the "
             f"corrupted one. Estimated from {slope}, patching these {self.over} from the {source} run into the {base} "
-            f"one would go furthest: {named}; half of all would go less than "
-            f"{100 * float(frame['share'].abs().median()):.1f} % of the way.{self._checked()} Nothing was patched: the "
+            f"one would go furthest: {named}; the median would go "
+            f"{percent(float(frame['share'].abs().median()))} of the way.{self._checked()} Nothing was patched: the "
             f"estimate is a straight line where the model is curved, which fails most in early layers, at whole "
             f"streams and MLP outputs, where a change is large and passes many norms, activations and softmaxes. "
             f"Compare with .against(patch_sweep(…))."

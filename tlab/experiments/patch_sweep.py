@@ -14,7 +14,7 @@ from tlab.experiments.pairs import pair_of
 from tlab.experiments.patching import are_alike, base_and_source, contrast, put
 from tlab.experiments.sweeping import sweep
 from tlab.manifest import experiment
-from tlab.results import Result
+from tlab.results import Result, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,8 +113,8 @@ class PatchSweep(Result):
         return (
             f"The {self.metric} is {self.clean_value:.3f} in the clean run and {self.corrupted_value:.3f} in the "
             f"corrupted one. Patched one at a time from the {source} run into the {base} one, these {self.over} go "
-            f"furthest: {named}; half of all go less than {100 * float(frame['share'].abs().median()):.1f} % of the "
-            f"way.{stopped} The map shows where the difference is carried, not how it is computed."
+            f"furthest: {named}; the median goes {percent(float(frame['share'].abs().median()))} of the way.{stopped} "
+            f"The map shows where the difference is carried, not how it is computed."
         )
 
 

@@ -16,7 +16,7 @@ from tlab.experiments.patching import base_and_source, contrast, share
 from tlab.experiments.paths import Paths, check_sums, parse_receivers, parse_sender, senders_before
 from tlab.experiments.sweeping import sweep
 from tlab.manifest import experiment
-from tlab.results import Result
+from tlab.results import Result, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,8 +181,8 @@ class PathPatchSweep(Result):
         return (
             f"The {self.metric} is {self.clean_value:.3f} in the clean run and {self.corrupted_value:.3f} in the "
             f"corrupted one. Of {len(frame)} senders, patched one at a time from the {source} run into the {base} "
-            f"one, the {way} to {', '.join(self.receivers)} go furthest from {named}; half of all go less than "
-            f"{100 * float(frame['share'].abs().median()):.2f} % of the way. Paths that only matter together, or that "
+            f"one, the {way} to {', '.join(self.receivers)} go furthest from {named}; the median goes "
+            f"{percent(float(frame['share'].abs().median()))} of the way. Paths that only matter together, or that "
             f"pass through another head, do not show."
         )
 

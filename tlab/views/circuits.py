@@ -15,29 +15,35 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "draw_completeness", "draw_curve", "draw_faithfulness", "draw_minimality"]
 
-# More lines than that are a grey cloud.
-_MOST_EDGES = 150
+# More lines than that are a grey cloud, and more labels lie on top of each other.
+_MOST_EDGES = 100
+_MOST_LABELS = 40
+# How far the path between two MLPs swings out, as a share of its length.
+_SWING = 0.06
 _WIDTHS = ((0.5, 5.0), (0.2, 3.0), (0.05, 1.6), (0.0, 0.7))
 _SIGNS = ((1, "helps the answer", PATCHED, "solid"), (-1, "works against it", CLEAN, "dot"))
 _KINDS = (("scores", PATCHED, "solid"), ("random", CORRUPTED, "dot"), ("exchanged", CLEAN, "dash"))
 
 
 def draw(result: Result) -> go.Figure:
-    """Return the circuit as a graph: layers upwards, heads side by side, MLPs to the right of them."""
+    """Return the circuit as a graph: layers upwards, heads side by side, MLPs in a column to the right of them."""
     shown: Any = result
     frame = result.to_frame()
     drawn = frame.head(_MOST_EDGES)
     places = _places(shown.writers)
     lines = [trace for sign in _SIGNS for trace in _lines(drawn, places, sign)]
-    names = list(dict.fromkeys([*drawn["writer"], *map(_node, drawn["reader"])]))
+    weights = _weights(drawn)
+    names = list(weights)
+    labelled = set(sorted(names, key=lambda name: -weights[name])[:_MOST_LABELS])
     nodes = go.Scatter(
         x=[places[name][0] for name in names],
         y=[places[name][1] for name in names],
-        text=names,
+        text=[name if name in labelled else "" for name in names],
+        customdata=names,
         mode="markers+text",
-        textposition="middle right",
-        marker={"size": 9, "color": CORRUPTED},
-        hovertemplate="%{text}<extra></extra>",
+        textposition=[_side(name) for name in names],
+        marker={"size": 8, "color": CORRUPTED},
+        hovertemplate="%{customdata}<extra></extra>",
         showlegend=False,
     )
     rest = len(frame) - len(drawn)
@@ -47,7 +53,8 @@ def draw(result: Result) -> go.Figure:
     )
     n_layers = max(y for _, y in places.values())
     picture.update_yaxes(tickvals=list(range(0, round(n_layers), max(1, round(n_layers) // 10))), zeroline=False)
-    picture.update_xaxes(showticklabels=False, zeroline=False)
+    across = [x for x, _ in places.values()]
+    picture.update_xaxes(showticklabels=False, zeroline=False, range=[min(across) - 0.6, max(across) + 1.6])
     return picture
 
 
@@ -152,9 +159,24 @@ def _places(writers: tuple[str, ...]) -> dict[str, tuple[float, float]]:
             places[name] = (float(head), float(layer))
         elif name != "embed":
             layer = name[1:].partition(".")[0]
-            # Not quite in a column, where their edges would lie on top of each other.
-            places[name] = (n_heads + 0.4 * (1 + int(layer) % 3), float(layer) + 0.4)
+            places[name] = (n_heads + 1.0, float(layer) + 0.4)
     return places
+
+
+def _side(name: str) -> str:
+    """Return where a node's label stands; neighbouring heads' labels do not meet."""
+    if name.endswith(".mlp"):
+        return "middle left"
+    return "bottom center" if name[-1] in "13579" else "top center"
+
+
+def _weights(frame: pd.DataFrame) -> dict[str, float]:
+    """Return how much passes through each node, in order of appearance."""
+    found: dict[str, float] = {}
+    for row in frame.itertuples():
+        for name in (row.writer, _node(row.reader)):
+            found[name] = found.get(name, 0.0) + abs(row.score)
+    return found
 
 
 def _lines(
@@ -174,7 +196,9 @@ def _lines(
         text = []
         for row in rows.itertuples():
             start, end = places[row.writer], places[_node(row.reader)]
-            x += [start[0], (start[0] + end[0]) / 2, end[0], None]
+            # MLPs stand in one column: straight lines between them would lie on top of each other.
+            swing = _SWING * abs(end[1] - start[1]) if start[0] == end[0] else 0.0
+            x += [start[0], (start[0] + end[0]) / 2 + swing, end[0], None]
             y += [start[1], (start[1] + end[1]) / 2, end[1], None]
             text += ["", f"{row.writer} → {row.reader}<br>{row.score:+.3f}", "", ""]
         if len(rows):
@@ -187,7 +211,7 @@ def _lines(
                     name=name,
                     legendgroup=name,
                     showlegend=not traces,
-                    line={"color": colour, "width": width, "dash": dash},
+                    line={"color": colour, "width": width, "dash": dash, "shape": "spline"},
                     opacity=0.6,
                     hovertemplate="%{text}<extra></extra>",
                 )

@@ -54,8 +54,12 @@ def draw(result: Result) -> go.Figure:
     order = [name for name, kind in zip(frame["name"], frame["kind"], strict=True) if kind in _DRAWN]
     picture.update_xaxes(categoryorder="array", categoryarray=order, tickangle=-60)
     picture.update_yaxes(type="log")
-    for name, height, token in _changes(stream):
-        picture.add_annotation(x=name, y=height, yref="y", text=visible(token), showarrow=True, ax=0, ay=-24)
+    for number, (name, height, token) in enumerate(_changes(stream)):
+        # At two heights: neighbours would lie on each other.
+        ay = -22 - 18 * (number % 2)
+        picture.add_annotation(
+            x=name, y=height, yref="y", text=visible(token), showarrow=True, arrowwidth=1, ax=0, ay=ay
+        )
     return picture
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from tlab.views.bars import token_bars
-from tlab.views.style import CLEAN, PATCHED, distinct, figure, visible
+from tlab.views.style import CLEAN, PATCHED, defused, distinct, figure, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,9 +79,9 @@ def draw_dose(result: Result) -> go.Figure:
         )
     picture = figure(
         traces,
-        title=f"Dose and damage, after block {shown.layer}",
+        title=f"Dose and damage after block {shown.layer}<br><sup>above: {defused(shown.metric)}</sup>",
         x="coefficient",
-        y=f"{visible(shown.metric)} ({shown.unit})",
+        y=f"effect ({shown.unit})",
         height=560,
     )
     grid = "rgba(128,128,128,0.25)"

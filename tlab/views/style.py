@@ -17,24 +17,28 @@ CLEAN = "#4878a8"
 PATCHED = "#e08a2c"
 CORRUPTED = "#8a6fa8"
 SCALE = "Blues"
+_LEGEND = 36
 # Signed effects: both ends darker than zero. Grey hides the sign, which is why it is written beside.
 DIVERGING = [[0.0, "#2166ac"], [0.25, "#92c5de"], [0.5, "#f7f7f7"], [0.75, "#f4a582"], [1.0, "#b2182b"]]
 
 
 def figure(traces: list[Any], *, title: str, x: str, y: str, height: int) -> go.Figure:
     """Return a figure in the book's layout: named axes, no background of its own, room for long tokens."""
+    named = [trace for trace in traces if trace.name and trace.showlegend is not False]
+    below = 50 if len(named) < 2 else 50 + _LEGEND  # noqa: PLR2004  plotly shows no legend for one
     return go.Figure(
         data=traces,
         layout={
             "template": "none",
-            "title": {"text": title, "font": {"size": 15}},
-            "height": height,
-            "margin": {"l": 90, "r": 20, "t": 50, "b": 50},
+            "title": {"text": title, "font": {"size": 15}, "x": 0.01, "xanchor": "left"},
+            "height": height + below - 50,
+            "margin": {"l": 90, "r": 20, "t": 50, "b": below},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "xaxis": {"title": {"text": x, "standoff": 12}, "automargin": True, "gridcolor": "rgba(128,128,128,0.25)"},
             "yaxis": {"title": {"text": y, "standoff": 14}, "automargin": True, "gridcolor": "rgba(128,128,128,0.25)"},
-            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+            # Below, where it meets no title however narrow the page is.
+            "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         },
     )
 
