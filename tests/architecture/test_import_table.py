@@ -139,6 +139,7 @@ _ROOMS: dict[str, _Room] = {
             "tlab.anatomy",
             "tlab.code",
             "tlab.errors",
+            "tlab.learning.texts",
             "tlab.manifest",
             "tlab.metrics",
             "tlab.models",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import sys
 import tokenize
 from io import StringIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from programs import SMALL, all_cases, manifest_of
 
 import tlab
 from tlab import metrics
@@ -19,7 +21,6 @@ from tlab.code import LIBRARIES, VERBS, write
 from tlab.code.layout import ARCHITECTURES
 from tlab.errors import UnknownOption, UnknownSite, UnknownTarget, UnusablePrompt
 from tlab.experiments.direction import steering_vector
-from tlab.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ _EVERYTHING: dict[str, dict[str, Any]] = {
     "compare": {"a": _PROMPT, "b": "x"},
     "component": {"prompt": _PROMPT, "site": "L1H2"},
     "dataflow": {"prompt": _PROMPT},
+    "dose_curve": {"prompt": _PROMPT, "vector": [0.5, -1.0], "layer": 1},
     "generate": {"prompt": _PROMPT, "ablate": (), "temperature": 0.0},
     "head_scores": {},
     "knockout": {"prompt": _PROMPT, "edges": [(" France", -1), (0, 3)]},
@@ -53,10 +55,16 @@ _EVERYTHING: dict[str, dict[str, Any]] = {
     "steering_vector": {"plus": "good", "minus": ["bad", "worse"], "layer": 1},
 }
 _WIDEST = 120
+# Of the other verbs, the first call among those whose numbers are compared.
+_COMPARED = {case.verb: case for case in reversed(all_cases()) if SMALL[-1] in case.models}
 
 
-def _written(verb: str, arguments: Mapping[str, Any], library: str, model: Model, **others: str) -> str:
-    return write(Manifest(f"tlab.experiments.x.{verb}", arguments, model.name, **others), library, model)
+def _written(verb: str, arguments: Mapping[str, Any], library: str, model: Model, *, dtype: str = "float32") -> str:
+    return write(manifest_of(verb, arguments, model, dtype=dtype), library, model)
+
+
+def _example(verb: str, model: Model) -> Mapping[str, Any]:
+    return _EVERYTHING[verb] if verb in _EVERYTHING else _COMPARED[verb].given(model)
 
 
 def _literals(program: str) -> list[object]:
@@ -79,13 +87,13 @@ def _comments(program: str) -> list[str]:
 
 
 def test_every_verb_with_code_is_written_here() -> None:
-    assert set(_EVERYTHING) == set(VERBS)
+    assert {*_EVERYTHING, *_COMPARED} == set(VERBS)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_program_stands_alone_is_explained_and_ends_in_its_number(verb: str, library: str, llama: Model) -> None:
-    program = _written(verb, _EVERYTHING[verb], library, llama)
+    program = _written(verb, _example(verb, llama), library, llama)
     tree = ast.parse(program)
     imported = {
         name.split(".")[0]
@@ -99,7 +107,9 @@ def test_a_program_stands_alone_is_explained_and_ends_in_its_number(verb: str, l
         )
     }
     own = {"transformer_lens": {"torch", "transformer_lens"}, "nnsight": {"torch", "nnsight"}}
-    assert imported == own.get(library, {"torch", "transformers"})
+    # A program about probes may fit them with scikit-learn, as tlab does.
+    beside = sys.stdlib_module_names | ({"sklearn"} if verb.startswith("probe.") else set())
+    assert imported - beside == own.get(library, {"torch", "transformers"})
     assert [ast.unparse(node) for node in tree.body[-1:]] == ["print(answer)"]
     assert any(isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "answer" for node in tree.body)
     assert program.startswith(f"# {verb} with ")
@@ -110,7 +120,7 @@ def test_a_program_stands_alone_is_explained_and_ends_in_its_number(verb: str, l
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_prompt_changes_one_literal_and_nothing_else(verb: str, library: str, llama: Model) -> None:
-    tame = _EVERYTHING[verb]
+    tame = _example(verb, llama)
     wild = {
         name: _HOSTILE if name in {"prompt", "clean", "corrupted", "a", "b", "plus"} else tame[name] for name in tame
     }
@@ -252,7 +262,7 @@ def test_unknown_libraries_and_verbs_are_refused_with_the_list(llama: Model) -> 
         _written("predict", {"prompt": "a"}, "jax", llama)
     with pytest.raises(UnknownOption, match=r"library refused: .* got \['torch'\]"):
         _written("predict", {"prompt": "a"}, ["torch"], llama)  # type: ignore[arg-type]
-    with pytest.raises(UnknownOption, match=r"expected one of the verbs ablate, .* steering_vector, got 'discover'"):
+    with pytest.raises(UnknownOption, match=r"expected one of the verbs ablate, .*, got 'discover'"):
         _written("discover", {"prompt": "a"}, "torch", llama)
 
 

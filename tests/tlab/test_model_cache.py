@@ -55,6 +55,10 @@ def repaired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, s
         assert root in folder.parents
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_bytes(b"half a file")
+        # As a conversion leaves it that is killed: nothing of it may stay, or be taken over.
+        left = folder.with_name(f"{folder.name}.partial") / "model"
+        left.mkdir(parents=True)
+        (left / "model-00009.safetensors").write_bytes(b"half a file")
         yield folder, _fetch(root)
     # 540 MB, which pytest would keep for three runs.
     shutil.rmtree(root)

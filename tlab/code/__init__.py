@@ -12,7 +12,19 @@ from tlab.code.dialects.nnsight import NnsightDialect
 from tlab.code.dialects.torch import TorchDialect
 from tlab.code.dialects.transformer_lens import TransformerLensDialect
 from tlab.code.layout import layout_of
-from tlab.code.recipes import ablation, attribution, patching, paths, reading, steering
+from tlab.code.recipes import (
+    ablation,
+    attribution,
+    circuits,
+    doses,
+    lenses,
+    patching,
+    paths,
+    probe,
+    reading,
+    sae,
+    steering,
+)
 from tlab.code.request import Request
 from tlab.code.script import Chunk, text_of
 from tlab.errors import UnknownOption, shown
@@ -43,9 +55,14 @@ _HEADS = {
 _RECIPES: dict[str, Recipe] = {
     **ablation.RECIPES,
     **attribution.RECIPES,
+    **circuits.RECIPES,
+    **doses.RECIPES,
+    **lenses.RECIPES,
     **patching.RECIPES,
     **paths.RECIPES,
+    **probe.RECIPES,
     **reading.RECIPES,
+    **sae.RECIPES,
     **steering.RECIPES,
 }
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -74,7 +91,7 @@ def write(manifest: Manifest, library: str, model: Model) -> str:
         raise UnknownOption(
             f"library refused: expected one of {', '.join(LIBRARIES)}, got {shown(library)}; try 'torch'"
         )
-    verb = manifest.verb.rpartition(".")[2]
+    verb = manifest.name
     if verb not in _RECIPES:
         raise UnknownOption(
             f"code refused: expected one of the verbs {', '.join(VERBS)}, got {shown(verb)}; "
@@ -84,7 +101,8 @@ def write(manifest: Manifest, library: str, model: Model) -> str:
     recipe.check(manifest.arguments)
     layout = layout_of(model.hf.config.to_dict())
     say = _DIALECTS[library](layout)
-    request = Request(manifest.arguments, layout, model.sites, _stop_ids(model), model.n_ctx)
+    widths = {"d_model": model.d_model, "d_mlp": model.d_mlp, "d_vocab": model.d_vocab}
+    request = Request(manifest.arguments, layout, model.sites, _stop_ids(model), model.n_ctx, widths, manifest)
     chunks = recipe.write(request, say)
     place = model.name if model.folder is None else str(model.folder)
     dtype = manifest.dtype if manifest.dtype in _DTYPES else _DTYPES[0]

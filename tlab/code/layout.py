@@ -41,6 +41,7 @@ class Names:
         plus_one: whether a norm multiplies with one more than its weight (Gemma).
         output_bias: whether the output projection adds a bias; the configuration's name for it where it says so.
         has_head_norms: whether queries and keys are normed by head behind their projections.
+        rotary: path of what turns queries and keys by their positions; `None` where positions are embedded.
 
     """
 
@@ -64,6 +65,7 @@ class Names:
     plus_one: bool = False
     output_bias: bool | str = False
     has_head_norms: bool = False
+    rotary: str | None = "model.rotary_emb"
 
 
 ARCHITECTURES: dict[str, Names] = {
@@ -85,6 +87,7 @@ ARCHITECTURES: dict[str, Names] = {
         is_rms=False,
         epsilon="eps",
         output_bias=True,
+        rotary=None,
     ),
     "gemma": Names(epsilon="eps", plus_one=True, output_bias="attention_bias"),
     "llama": Names(output_bias="attention_bias"),
@@ -111,6 +114,9 @@ class Layout:
         d_head: width of one head.
         d_vocab: number of tokens.
         has_output_bias: whether attention's output projection adds a bias.
+        windows: for each layer how many positions its attention sees, its own among them; `None` for all before it.
+        is_turned: for each layer whether queries and keys are turned by their positions.
+        has_plain_scores: whether scores are products of queries and keys over the root of the head's width.
 
     """
 
@@ -122,6 +128,9 @@ class Layout:
     d_head: int
     d_vocab: int
     has_output_bias: bool
+    windows: tuple[int | None, ...] = ()
+    is_turned: tuple[bool, ...] = ()
+    has_plain_scores: bool = True
 
     @property
     def is_fused(self) -> bool:
@@ -150,16 +159,37 @@ def layout_of(config: Mapping[str, Any]) -> Layout:
 def _sized(config: Mapping[str, Any], architecture: str, names: Names) -> Layout:
     n_heads = _size(config, "num_attention_heads", "n_head")
     width = _size(config, "hidden_size", "n_embd")
+    n_layers = _size(config, "num_hidden_layers", "n_layer")
     return Layout(
         architecture=architecture,
         names=names,
-        n_layers=_size(config, "num_hidden_layers", "n_layer"),
+        n_layers=n_layers,
         n_heads=n_heads,
         n_kv_heads=int(config.get("num_key_value_heads") or n_heads),
         d_head=int(config.get("head_dim") or width // n_heads),
         d_vocab=_size(config, "vocab_size"),
         has_output_bias=names.output_bias is True or bool(config.get(str(names.output_bias), False)),
+        windows=_windows(config, n_layers),
+        is_turned=_turned(config, n_layers) if names.rotary else (False,) * n_layers,
+        has_plain_scores=bool(config.get("scale_attn_weights", True))
+        and not config.get("scale_attn_by_inverse_layer_idx", False),
     )
+
+
+def _windows(config: Mapping[str, Any], n_layers: int) -> tuple[int | None, ...]:
+    """Return how far back each layer's attention sees."""
+    # Models that can be told not to use their window say layer by layer where they do; the others use it in all.
+    width, is_used = config.get("sliding_window"), config.get("use_sliding_window")
+    if not isinstance(width, int) or is_used is False:
+        return (None,) * n_layers
+    kinds = config.get("layer_types") if is_used else None
+    return tuple(width if kinds is None or kinds[layer] == "sliding_attention" else None for layer in range(n_layers))
+
+
+def _turned(config: Mapping[str, Any], n_layers: int) -> tuple[bool, ...]:
+    """Return in which layers queries and keys are turned; the configuration's list has a 1 where they are."""
+    listed = config.get("no_rope_layers") or (1,) * n_layers
+    return tuple(bool(listed[layer]) for layer in range(n_layers))
 
 
 def _size(config: Mapping[str, Any], *keys: str) -> int:

@@ -10,7 +10,7 @@ import fnmatch
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tlab.code.dialects.dialect import ORDER, Place
@@ -19,6 +19,7 @@ from tlab.targets import Target, parse_targets
 
 if TYPE_CHECKING:
     from tlab.code.layout import Layout
+    from tlab.manifest import Manifest
 
 __all__ = ["Request"]
 
@@ -37,6 +38,8 @@ class Request:
         sites: every site of the model, for names with a `*`.
         stop_ids: the tokens with which the model ends a text.
         n_ctx: the longest text that it reads.
+        widths: `d_model`, `d_mlp` and `d_vocab`.
+        manifest: of the call.
 
     """
 
@@ -45,6 +48,15 @@ class Request:
     sites: tuple[str, ...] = ()
     stop_ids: tuple[int, ...] = ()
     n_ctx: int = 0
+    widths: Mapping[str, int] = field(default_factory=dict)
+    manifest: Manifest | None = None
+
+    def is_of_same_model(self, made: Manifest) -> bool:
+        """Say whether something was made on the model that this call was made on."""
+        mine = self.manifest
+        if mine is None or (made.model, made.dtype) != (mine.model, mine.dtype):
+            return False
+        return not made.fingerprint or not mine.fingerprint or made.fingerprint == mine.fingerprint
 
     def has(self, name: str) -> bool:
         """Say whether an argument is there and is not `None`."""

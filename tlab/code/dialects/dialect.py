@@ -126,6 +126,9 @@ class Dialect(Protocol):
     def unembedding(self) -> str:
         """Return the expression for the unembedding, a function of the normed stream."""
 
+    def unembedding_rows(self) -> str:
+        """Return the expression for the unembedding's weight, one row a token: `d_vocab d_model`."""
+
     def head_output(self, layer: str, head: str) -> str:
         """Return the expression for the matrix by which a head writes its z to the stream, `d_head d_model`."""
 
@@ -137,6 +140,12 @@ class Dialect(Protocol):
 
     def thought(self, variable: str, layer: str, stream: str) -> list[str]:
         """Return the lines that make a layer's MLP output of a stream."""
+
+    def head_norm(self, step: str, layer: str) -> str | None:
+        """Return the expression for the norm of each head's queries (`q`) or keys (`k`); `None` if there is none."""
+
+    def rotation(self) -> str | None:
+        """Return the expression for what gives cosines and sines for positions; `None` if nothing is turned."""
 
     def norm_epsilon(self) -> str:
         """Return the expression for the small number under the root of the final norm's divisor."""

@@ -12,7 +12,7 @@ from tlab.code.dialects.dialect import Place
 if TYPE_CHECKING:
     from tlab.code.layout import Layout
 
-__all__ = ["Spot", "head_output", "output_bias", "projected", "spot", "thought"]
+__all__ = ["Spot", "head_norm", "head_output", "output_bias", "projected", "rotation", "spot", "thought"]
 
 
 class Spot(NamedTuple):
@@ -97,6 +97,16 @@ def thought(layout: Layout, variable: str, layer: str, stream: str) -> list[str]
         f"block = {_block(layout, layer)}",
         f"{variable} = block.{names.mlp}(block.{names.ln2}({stream}))",
     ]
+
+
+def head_norm(layout: Layout, step: str, layer: str) -> str | None:
+    """Return the expression for the norm of each head's queries or keys, if there is one."""
+    return f"{_block(layout, layer)}.{layout.names.attn}.{step}_norm" if layout.names.has_head_norms else None
+
+
+def rotation(layout: Layout) -> str | None:
+    """Return the expression for what gives cosines and sines for positions."""
+    return f"model.{layout.names.rotary}" if layout.names.rotary else None
 
 
 def _block(layout: Layout, layer: str) -> str:

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlab.code.dialects.dialect import WIDEST_LINE, indented
-from tlab.code.dialects.modules import Spot, head_output, output_bias, projected, spot, thought
+from tlab.code.dialects.modules import (
+    Spot,
+    head_norm,
+    head_output,
+    output_bias,
+    projected,
+    rotation,
+    spot,
+    thought,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +41,7 @@ class TorchDialect:
 
     def opening(self, folder: str, dtype: str, *, has_graph: bool) -> list[str]:
         """Return the imports and the loading of the model, with or without gradients."""
-        frozen = [] if has_graph else ["model.requires_grad_(False)  # nothing is trained here"]
+        frozen = [] if has_graph else ["model.requires_grad_(False)  # its weights stay as they are"]
         return [
             "import torch",
             "from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -95,6 +104,10 @@ class TorchDialect:
         """Return the expression for the unembedding."""
         return "model.lm_head"
 
+    def unembedding_rows(self) -> str:
+        """Return the unembedding's weight."""
+        return f"{self.unembedding()}.weight"
+
     def head_output(self, layer: str, head: str) -> str:
         """Return a head's part of the output projection's weight."""
         return head_output(self.layout, layer, head)
@@ -110,6 +123,14 @@ class TorchDialect:
     def thought(self, variable: str, layer: str, stream: str) -> list[str]:
         """Return the lines that make a layer's MLP output of a stream."""
         return thought(self.layout, variable, layer, stream)
+
+    def head_norm(self, step: str, layer: str) -> str | None:
+        """Return the norm of each head's queries or keys."""
+        return head_norm(self.layout, step, layer)
+
+    def rotation(self) -> str | None:
+        """Return what gives cosines and sines for positions."""
+        return rotation(self.layout)
 
     def norm_epsilon(self) -> str:
         """Return the norm's own number."""

@@ -45,7 +45,7 @@ class TransformerLensDialect:
 
     def opening(self, folder: str, dtype: str, *, has_graph: bool) -> list[str]:
         """Return the imports and the loading of the model, with or without gradients."""
-        frozen = [] if has_graph else ["model.requires_grad_(False)  # nothing is trained here"]
+        frozen = [] if has_graph else ["model.requires_grad_(False)  # its weights stay as they are"]
         return [
             "import torch",
             "from transformer_lens.model_bridge import TransformerBridge",
@@ -118,6 +118,10 @@ class TransformerLensDialect:
         """Return the expression for the unembedding."""
         return "model.unembed"
 
+    def unembedding_rows(self) -> str:
+        """Return the bridge's unembedding matrix, turned."""
+        return "model.W_U.T"
+
     def head_output(self, layer: str, head: str) -> str:
         """Return a head's output matrix."""
         return f"model.W_O[{layer}, {head}]"
@@ -137,6 +141,14 @@ class TransformerLensDialect:
     def thought(self, variable: str, layer: str, stream: str) -> list[str]:
         """Return the lines that make a layer's MLP output of a stream."""
         return [f"block = model.blocks[{layer}]", f"{variable} = block.mlp(block.ln2({stream}))"]
+
+    def head_norm(self, step: str, layer: str) -> str | None:
+        """Return the bridge's norm of each head's queries or keys."""
+        return f"model.blocks[{layer}].attn.{step}_norm" if self.layout.names.has_head_norms else None
+
+    def rotation(self) -> str | None:
+        """Return the bridge's part that gives cosines and sines for positions."""
+        return "model.rotary_emb" if self.layout.names.rotary else None
 
     def norm_epsilon(self) -> str:
         """Return the number in the bridge's configuration."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tlab.code.dialects.dialect import Edit, Keep, Place, indented
+from tlab.code.dialects.dialect import Edit, Place, indented
 from tlab.code.metrics import metric_lines, token_id
-from tlab.code.recipes.pieces import LARGEST, ids_line, outcome, printed, prompt_chunk
+from tlab.code.recipes.pieces import LARGEST, outcome, printed, prompt_chunk
 from tlab.code.recipes.recipe import Recipe
-from tlab.code.request import Request
+from tlab.code.recipes.vectors import difference, texts_of, vector_chunks
 from tlab.code.script import Chunk
 from tlab.errors import UnknownOption, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tlab.code.dialects.dialect import Dialect
+    from tlab.code.request import Request
 
 __all__ = ["RECIPES"]
 
@@ -30,9 +28,9 @@ _RENORMING = (
 
 def _steering_vector(ask: Request, say: Dialect) -> list[Chunk]:
     """Write: the difference of the streams after a layer between two kinds of prompts."""
-    plus, minus = _listed("plus", ask.value("plus")), _listed("minus", ask.value("minus"))
+    plus, minus = texts_of("plus", ask.value("plus")), texts_of("minus", ask.value("minus"))
     return [
-        *_difference(plus, minus, ask.layer(), ask.value("position"), say),
+        *difference(plus, minus, ask.layer(), ask.value("position"), say),
         printed("float(vector.norm())", "The vector's length."),
     ]
 
@@ -47,7 +45,7 @@ def _steer(ask: Request, say: Dialect) -> list[Chunk]:
     token = ask.value("token")
     followed = "int(clean[-1].argmax())" if token is None else token_id(token, say)
     return [
-        *_vector(ask, say),
+        *vector_chunks(ask, say),
         prompt_chunk(ask.text("prompt"), say),
         Chunk("The clean run, and the token to follow.", [*say.run("clean", "ids"), f"token = {followed}"]),
         Chunk(
@@ -170,62 +168,6 @@ def _place(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _FARTHEST:
         return str(value)
     raise UnknownOption(f"position refused: expected a number or a token's text, got {shown(value)}; try -1")
-
-
-def _difference(plus: Sequence[str], minus: Sequence[str], layer: int, position: object, say: Dialect) -> list[Chunk]:
-    """Write how a vector is made of the streams after a layer."""
-    at = -1 if position is None else position
-    if at != "mean" and (not isinstance(at, int) or isinstance(at, bool) or abs(at) > _FARTHEST):
-        raise UnknownOption(f"position refused: expected a number or 'mean', got {shown(position)}; try position=-1")
-    where = "at all positions but the first" if at == "mean" else f"at position {at}"
-    keep = [Keep("stream", Place("resid_post", str(layer)))]
-    read = (
-        ["later = stream[0, 1:] if stream.shape[1] > 1 else stream[0]", "streams.append(later.mean(0))"]
-        if at == "mean"
-        else [f"streams.append(stream[0, {at}])"]
-    )
-    return [
-        Chunk(
-            f"The stream after layer {layer} {where}, averaged over prompts.",
-            [
-                "def mean_stream(prompts):",
-                "    streams = []",
-                "    for prompt in prompts:",
-                *indented([ids_line("ids", "prompt", say), *say.run("", "ids", keep=keep), *read], 2),
-                "    return torch.stack(streams).mean(0)",
-                "",
-                f"plus = {list(plus)!r}",
-                f"minus = {list(minus)!r}",
-                "vector = mean_stream(plus) - mean_stream(minus)",
-                "table = vector",
-            ],
-        )
-    ]
-
-
-def _vector(ask: Request, say: Dialect) -> list[Chunk]:
-    """Write how the vector is made, where that is known, and its numbers where it is not."""
-    value: Any = ask.value("vector")
-    if getattr(value, "source", None) == "activations":
-        plus, minus = _listed("vector", value.plus), _listed("vector", value.minus)
-        layer = Request({"layer": value.layer}, ask.layout).layer()
-        return _difference(plus, minus, layer, value.position, say)
-    value = getattr(value, "vector", value)
-    numbers = value.flatten().tolist() if hasattr(value, "flatten") else value
-    is_flat = isinstance(numbers, list | tuple) and all(isinstance(number, int | float) for number in numbers)
-    if not is_flat or not numbers or not all(math.isfinite(number) for number in numbers):
-        raise UnknownOption(
-            f"vector refused: expected one finite number a dimension, got {shown(value)}; see steering_vector()"
-        )
-    written = [float(f"{number:.9g}") for number in numbers]
-    return [Chunk("The vector, one number a dimension.", [f"vector = torch.tensor({written!r})"])]
-
-
-def _listed(name: str, texts: object) -> list[str]:
-    listed = [texts] if isinstance(texts, str) else list(texts) if isinstance(texts, list | tuple) else []
-    if not listed or not all(isinstance(text, str) and text for text in listed):
-        raise UnknownOption(f"{name} refused: expected a text or a list of texts, got {shown(texts)}; write 'I love'")
-    return listed
 
 
 RECIPES = {
