@@ -5,6 +5,7 @@ Refuses: saying how a hook or a trace is written.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlab.code.dialects.dialect import Place
@@ -12,7 +13,7 @@ from tlab.code.dialects.dialect import Place
 if TYPE_CHECKING:
     from tlab.code.layout import Layout
 
-__all__ = ["Spot", "head_norm", "head_output", "output_bias", "projected", "rotation", "spot", "thought"]
+__all__ = ["ModuleDialect", "Spot", "spot"]
 
 
 class Spot(NamedTuple):
@@ -69,44 +70,72 @@ def spot(layout: Layout, place: Place, owner: str = "") -> Spot:
     return table[place.kind]
 
 
-def head_output(layout: Layout, layer: str, head: str) -> str:
-    """Return the expression for a head's part of the output projection's weight, `d_head d_model`."""
-    weight = f"{_block(layout, layer)}.{layout.names.out}.weight"
-    by_input = weight if layout.names.is_transposed else f"{weight}.T"
-    return f"{by_input}.unflatten(0, ({layout.n_heads}, {layout.d_head}))[{head}]"
+@dataclass(frozen=True)
+class ModuleDialect:
+    """The half of a dialect that is the same wherever a program works on Hugging Face's modules: weights and parts.
 
+    Args:
+        layout: the model's names and sizes.
+        tokenizer: the program's expression for the tokenizer.
 
-def output_bias(layout: Layout, layer: str) -> str | None:
-    """Return the expression for the output projection's bias, if it has one."""
-    return f"{_block(layout, layer)}.{layout.names.out}.bias" if layout.has_output_bias else None
+    """
 
+    layout: Layout
+    tokenizer: str
 
-def projected(layout: Layout, variable: str, step: str, layer: str, stream: str) -> list[str]:
-    """Return the lines that make a layer's queries, keys or values of a stream."""
-    found = spot(layout, Place(f"attn.{step}", layer), "block")
-    return [
-        f"block = {_block(layout, layer)}",
-        f"{variable} = {found.path}(block.{layout.names.ln1}({stream})){found.view}",
-    ]
+    def final_norm(self) -> str:
+        """Return the expression for the final norm."""
+        return f"model.{self.layout.names.norm}"
 
+    def unembedding(self) -> str:
+        """Return the expression for the unembedding."""
+        return "model.lm_head"
 
-def thought(layout: Layout, variable: str, layer: str, stream: str) -> list[str]:
-    """Return the lines that make a layer's MLP output of a stream."""
-    names = layout.names
-    return [
-        f"block = {_block(layout, layer)}",
-        f"{variable} = block.{names.mlp}(block.{names.ln2}({stream}))",
-    ]
+    def unembedding_rows(self) -> str:
+        """Return the unembedding's weight."""
+        return f"{self.unembedding()}.weight"
 
+    def head_output(self, layer: str, head: str) -> str:
+        """Return the expression for a head's part of the output projection's weight, `d_head d_model`."""
+        layout = self.layout
+        weight = f"{_block(layout, layer)}.{layout.names.out}.weight"
+        by_input = weight if layout.names.is_transposed else f"{weight}.T"
+        return f"{by_input}.unflatten(0, ({layout.n_heads}, {layout.d_head}))[{head}]"
 
-def head_norm(layout: Layout, step: str, layer: str) -> str | None:
-    """Return the expression for the norm of each head's queries or keys, if there is one."""
-    return f"{_block(layout, layer)}.{layout.names.attn}.{step}_norm" if layout.names.has_head_norms else None
+    def attention_bias(self, layer: str) -> str | None:
+        """Return the expression for the output projection's bias, if it has one."""
+        layout = self.layout
+        return f"{_block(layout, layer)}.{layout.names.out}.bias" if layout.has_output_bias else None
 
+    def projected(self, variable: str, step: str, layer: str, stream: str) -> list[str]:
+        """Return the lines that make a layer's queries, keys or values of a stream."""
+        found = spot(self.layout, Place(f"attn.{step}", layer), "block")
+        return [
+            f"block = {_block(self.layout, layer)}",
+            f"{variable} = {found.path}(block.{self.layout.names.ln1}({stream})){found.view}",
+        ]
 
-def rotation(layout: Layout) -> str | None:
-    """Return the expression for what gives cosines and sines for positions."""
-    return f"model.{layout.names.rotary}" if layout.names.rotary else None
+    def thought(self, variable: str, layer: str, stream: str) -> list[str]:
+        """Return the lines that make a layer's MLP output of a stream."""
+        names = self.layout.names
+        return [
+            f"block = {_block(self.layout, layer)}",
+            f"{variable} = block.{names.mlp}(block.{names.ln2}({stream}))",
+        ]
+
+    def head_norm(self, step: str, layer: str) -> str | None:
+        """Return the expression for the norm of each head's queries or keys, if there is one."""
+        names = self.layout.names
+        return f"{_block(self.layout, layer)}.{names.attn}.{step}_norm" if names.has_head_norms else None
+
+    def rotation(self) -> str | None:
+        """Return the expression for what gives cosines and sines for positions."""
+        rotary = self.layout.names.rotary
+        return f"model.{rotary}" if rotary else None
+
+    def norm_epsilon(self) -> str:
+        """Return the norm's own number."""
+        return f"{self.final_norm()}.{self.layout.names.epsilon}"
 
 
 def _block(layout: Layout, layer: str) -> str:

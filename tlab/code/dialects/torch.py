@@ -6,22 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlab.code.dialects.dialect import WIDEST_LINE, indented
-from tlab.code.dialects.modules import (
-    Spot,
-    head_norm,
-    head_output,
-    output_bias,
-    projected,
-    rotation,
-    spot,
-    thought,
-)
+from tlab.code.dialects.modules import ModuleDialect, Spot, spot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tlab.code.dialects.dialect import Edit, Keep, Place
-    from tlab.code.layout import Layout
 
 __all__ = ["TorchDialect"]
 
@@ -33,10 +23,9 @@ _NOTING_SCORES = "noting_scores"
 
 
 @dataclass(frozen=True)
-class TorchDialect:
+class TorchDialect(ModuleDialect):
     """How plain torch says it."""
 
-    layout: Layout
     tokenizer: str = "tokenizer"
 
     def opening(self, folder: str, dtype: str, *, has_graph: bool) -> list[str]:
@@ -95,46 +84,6 @@ class TorchDialect:
             "grads = torch.autograd.grad(metric(logits), kept)",
             *([f"grads = [grad{found.view} for grad in grads]"] if found.view else []),
         ]
-
-    def final_norm(self) -> str:
-        """Return the expression for the final norm."""
-        return f"model.{self.layout.names.norm}"
-
-    def unembedding(self) -> str:
-        """Return the expression for the unembedding."""
-        return "model.lm_head"
-
-    def unembedding_rows(self) -> str:
-        """Return the unembedding's weight."""
-        return f"{self.unembedding()}.weight"
-
-    def head_output(self, layer: str, head: str) -> str:
-        """Return a head's part of the output projection's weight."""
-        return head_output(self.layout, layer, head)
-
-    def attention_bias(self, layer: str) -> str | None:
-        """Return the output projection's bias."""
-        return output_bias(self.layout, layer)
-
-    def projected(self, variable: str, step: str, layer: str, stream: str) -> list[str]:
-        """Return the lines that make a layer's queries, keys or values of a stream."""
-        return projected(self.layout, variable, step, layer, stream)
-
-    def thought(self, variable: str, layer: str, stream: str) -> list[str]:
-        """Return the lines that make a layer's MLP output of a stream."""
-        return thought(self.layout, variable, layer, stream)
-
-    def head_norm(self, step: str, layer: str) -> str | None:
-        """Return the norm of each head's queries or keys."""
-        return head_norm(self.layout, step, layer)
-
-    def rotation(self) -> str | None:
-        """Return what gives cosines and sines for positions."""
-        return rotation(self.layout)
-
-    def norm_epsilon(self) -> str:
-        """Return the norm's own number."""
-        return f"{self.final_norm()}.{self.layout.names.epsilon}"
 
     def _hook(self, edit: Edit) -> list[str]:
         found = spot(self.layout, edit.place)
