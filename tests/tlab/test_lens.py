@@ -175,7 +175,7 @@ def test_a_followed_token_is_told_at_its_height(llama: Model) -> None:
     here = lens.at(-1)
     best = here.loc[here["followed_probability"].idxmax()]
     assert lens.target == target
-    assert f"{other!r} is at its height at layer {best['layer']}" in lens.explain()
+    assert f"{other!r} is at its height at the last layer read, {best['layer']}," in lens.explain()
     assert f"(rank {best['followed_rank']})" in lens.explain()
     assert "at its height" not in logit_lens(llama, _PROMPT).explain()
     (heat,) = view.draw(lens).data

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from tlab import metrics
 from tlab.engine import Sweep, run
 from tlab.errors import UnequalPrompts, UnknownOption, UnknownTarget, UnusablePrompt
+from tlab.experiments import path_patching
 from tlab.experiments.path_patching import PathPatch, PathPatchSweep, path_patch, path_patch_sweep
 from tlab.experiments.paths import Paths, parse_receivers, parse_sender, senders_before
 from tlab.results import Result
@@ -205,6 +206,29 @@ def test_saved_paths_come_back_and_can_be_patched_again(llama: Model, tmp_path: 
     assert isinstance(back, PathPatchSweep)
     assert_close(back.values, swept.values, equal_nan=True)
     assert "; the median goes " in back.explain()
+
+
+def test_an_interrupted_sweep_keeps_what_it_found_and_says_so(llama: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = path_patch_sweep(llama, _CLEAN, _CORRUPTED, "logits", metric=_METRIC)
+    assert whole.is_complete
+    assert "stopped" not in whole.explain()
+    laid = Paths.variants
+    turns = iter([1, 2])
+
+    def interrupted(self: Paths, *given: Any) -> Any:  # noqa: ANN401  passed on
+        if next(turns, None) is None:
+            raise KeyboardInterrupt
+        return laid(self, *given)
+
+    monkeypatch.setattr(path_patching, "_MOST_AT_ONCE", 3)
+    monkeypatch.setattr(Paths, "variants", interrupted)
+    part = path_patch_sweep(llama, _CLEAN, _CORRUPTED, "logits", metric=_METRIC)
+    assert len(part.to_frame()) == 6
+    assert f"stopped after 6 of {whole.n_senders} paths" in part.explain()
+    known = whole.to_frame().head(6)
+    assert part.to_frame()["sender"].tolist() == known["sender"].tolist()
+    assert part.to_frame()["value"].tolist() == pytest.approx(known["value"].tolist(), rel=1e-4)
+    assert path_patch_sweep(llama, _CLEAN, _CORRUPTED, "logits", metric=_METRIC).explain().startswith("Nothing was")
 
 
 def test_the_pictures_show_the_shares(llama: Model) -> None:

@@ -84,6 +84,15 @@ def test_labels_of_a_picture_are_text_and_not_markup(result: Result) -> None:
     assert "<b>" not in json.dumps(result.plot().to_plotly_json()["data"], default=np.ndarray.tolist)
 
 
+def test_a_prediction_at_an_earlier_position_says_what_it_did_not_see(llama: Model) -> None:
+    early = tlab.predict(llama, "abcd", position=1)
+    assert early.explain().startswith("After position 1 of 'abcd', before it sees 'cd', the model expects ")
+    assert (
+        early.explain().partition("the model expects ")[2]
+        == (tlab.predict(llama, "ab").explain().partition("the model expects ")[2])
+    )
+
+
 def test_a_prediction_says_its_numbers(llama: Model) -> None:
     prediction = tlab.predict(llama, _FACT, k=3)
     frame = prediction.to_frame()

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tqdm import tqdm
 
 from tlab.circuits.discovery import fitting
 from tlab.circuits.running import Runner
@@ -14,7 +13,7 @@ from tlab.circuits.task import task_of
 from tlab.errors import UnknownOption, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
     from tlab.circuits.task import Task
     from tlab.models import Model
 
-__all__ = ["Bench", "checked_number", "percents", "share_of", "slowly"]
+__all__ = ["Bench", "checked_number", "percents", "share_of"]
 
 _MOST = 1000
-_QUIET_S = 2.0
 
 
 class Bench:
@@ -105,12 +103,6 @@ def percents(share: float) -> str:
     """Return a share for a sentence: `95 %`; nothing at all has no sign."""
     text = f"{100 * share:.0f} %"
     return "0 %" if text == "-0 %" else text
-
-
-def slowly(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """Go through items, showing progress if it takes long."""
-    found: Iterable[Any] = tqdm(list(items), desc=what, leave=False, delay=_QUIET_S, dynamic_ncols=True)
-    return found
 
 
 def checked_number(value: object, name: str, *, least: int, most: int | None = _MOST) -> int:

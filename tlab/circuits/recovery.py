@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from tlab.circuits.bench import Bench, checked_number, percents, share_of, slowly
+from tlab.circuits.bench import Bench, checked_number, percents, share_of
+from tlab.experiments.sweeping import slowly
 from tlab.manifest import experiment
 from tlab.results import Result
 

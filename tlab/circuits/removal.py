@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from tlab.circuits.bench import Bench, checked_number, percents, share_of, slowly
+from tlab.circuits.bench import Bench, checked_number, percents, share_of
 from tlab.errors import shown
+from tlab.experiments.sweeping import slowly
 from tlab.manifest import experiment
 from tlab.results import Result
 

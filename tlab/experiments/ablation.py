@@ -14,6 +14,7 @@ from tlab.errors import UnknownOption, shown
 from tlab.experiments.controls import alike
 from tlab.experiments.prompts import inputs_of
 from tlab.experiments.replacement import METHODS, ablations, replacements
+from tlab.experiments.wording import without_controls
 from tlab.manifest import experiment
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result, percent
@@ -107,7 +108,7 @@ class AblationResult(Result):
 
     def _beside_controls(self) -> str:
         if not self.controls:
-            return ""
+            return without_controls(self) if self.targets else ""
         values = list(self.controls.values())
         return (
             f" Beside that, {len(values)} random choices of the same size leave it "

@@ -31,6 +31,8 @@ __all__ = ["AblationSweep", "ablation_sweep"]
 
 _PARTS = {"heads": "head", "attn": "attn", "mlp": "mlp", "layers": "layer"}
 _NAMED = 3
+# Below this, three decimals show nothing.
+_SMALL = 0.0005
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,12 +96,13 @@ class AblationSweep(Result):
         )
         if frame.empty:
             return f"Nothing was ablated.{stopped}"
-        named = ", ".join(f"{row.part} ({row.change:+.3f})" for row in frame.head(_NAMED).itertuples())
+        digits = ".3f" if float(frame["change"].abs().max()) >= _SMALL else ".1e"
+        named = ", ".join(f"{row.part} ({row.change:+{digits}})" for row in frame.head(_NAMED).itertuples())
         typical = float(frame["change"].abs().median())
         return (
             f"The {self.metric} is {self.clean_value:.3f} in the clean run of {self.prompt!r}. "
             f"Ablated one at a time ({self.method}), these {self.over} change it most: {named}; "
-            f"half of all change it by at most {typical:.3f}.{stopped} "
+            f"half of all change it by at most {typical:{digits}}.{stopped} "
             f"A part with a small change may still matter: others can stand in for it."
         )
 

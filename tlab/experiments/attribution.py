@@ -112,6 +112,8 @@ class Attribution(Result):
         if not self.n_controls:
             return said
         other = "pair" if self.against else "token"
+        if self.n_controls == 1:
+            return f"{said} (a random {other}: {row['control_mean']:+.2f})"
         return f"{said} (a random {other}: {row['control_mean']:+.2f} ± {row['control_std']:.2f})"
 
 

@@ -111,6 +111,8 @@ class Comparison(Result):
     def explain(self) -> str:
         """Say where the prompts differ, how far that reaches, which heads notice it, and what becomes of the answer."""
         differ = len(self.differing)
+        if not differ and not self.distance.any():
+            return f"The prompts are the same: {counted(len(self.pairs), 'pair')} of tokens, and nothing lies apart."
         alone = len(self.a_tokens) + len(self.b_tokens) - 2 * len(self.pairs)
         last = self.distance[:, -1]
         peak = int(last.argmax())

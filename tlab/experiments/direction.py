@@ -16,6 +16,7 @@ from tlab.engine import run
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.intervention import checked_layer, whole_number
 from tlab.experiments.prompts import inputs_of
+from tlab.experiments.wording import counted
 from tlab.manifest import experiment
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result
@@ -90,16 +91,16 @@ class SteeringVector(Result):
 
     def explain(self) -> str:
         """Say what the direction was made of, how long it is, and whether the prompts agree on it."""
-        kind = "prompts" if self.source == "activations" else "tokens"
-        against = f"{len(self.minus)} {kind}" if self.minus else "the mean of all tokens"
+        kind = "prompt" if self.source == "activations" else "token"
+        against = counted(len(self.minus), kind) if self.minus else "the mean of all tokens"
         where = {
             "activations": f"read after block {self.layer} at {self._place()}",
             "unembedding": f"taken from the unembedding, to be added after block {self.layer}",
             "embedding": f"taken from the embedding, to be added after block {self.layer}",
         }[self.source]
         return (
-            f"A direction from {against} to {len(self.plus)} {kind}, {where}. Its length is {self.norm:.3g}, where "
-            f"the stream there has {self.stream_norm:.3g}. {self._agreeing()}{self._at_first()} That a direction "
+            f"A direction from {against} to {counted(len(self.plus), kind)}, {where}. Its length is {self.norm:.3g}, "
+            f"where the stream there has {self.stream_norm:.3g}. {self._agreeing()}{self._at_first()} That a direction "
             f"tells the two apart does not say that the model uses it: add it and see."
         )
 

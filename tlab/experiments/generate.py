@@ -99,9 +99,12 @@ class Generation(Result):
 
     def explain(self) -> str:
         """Say what was generated, how sure the model was, and what changing it changed."""
-        how = (
-            "Taking the likeliest token each time" if self.temperature == 0 else f"At temperature {self.temperature:g}"
-        )
+        how = f"At temperature {self.temperature:g}"
+        if self.temperature == 0:
+            given = self.manifest.arguments if self.manifest else {}
+            idle = " and ".join(name for name in ("top_k", "top_p") if given.get(name) is not None)
+            how = "Taking the likeliest token each time"
+            how += f" (at temperature 0, {idle} cannot change anything)" if idle else ""
         change = f" with {self.changed}" if self.changed else ""
         ends = {"end": "then ends the text", "length": "up to the limit", "context": "up to its longest text"}
         n_tokens = len(self.frame)

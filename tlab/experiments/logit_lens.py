@@ -114,6 +114,11 @@ class LensResult(Result):
             return ""
         here = self.at(self.position)
         best, last = here.loc[here["followed_probability"].idxmax()], here.iloc[-1]
+        if best["layer"] == last["layer"]:
+            return (
+                f" {self.followed!r} is at its height at the last layer read, {last['layer']}, with "
+                f"{percent(last['followed_probability'])} (rank {last['followed_rank']})."
+            )
         return (
             f" {self.followed!r} is at its height at layer {best['layer']}, with "
             f"{percent(best['followed_probability'])} (rank {best['followed_rank']}), and at layer {last['layer']} has "

@@ -12,6 +12,7 @@ from tlab.engine import Edit, Sweep, Variant, run
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.controls import alike
 from tlab.experiments.pairs import pair_of
+from tlab.experiments.wording import counted, percent_range, without_controls
 from tlab.manifest import experiment
 from tlab.metrics import checked_metric, logit, logit_diff
 from tlab.results import Result
@@ -96,10 +97,10 @@ class PatchResult(Result):
         )
         if self.controls:
             values = sorted(self.controls.values())
-            said += (
-                f" {len(values)} random choices of the same size go {100 * values[0]:.0f} % to "
-                f"{100 * values[-1]:.0f} % of the way."
-            )
+            span = percent_range(values[0], values[-1])
+            said += f" {counted(len(values), 'random choice')} of the same size: {span} of the way."
+        elif self.targets:
+            said += without_controls(self)
         meaning = (
             "What comes along is enough, given the rest of the corrupted run"
             if self.direction == "denoise"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,8 @@ from tlab.errors import UnknownOption, UnknownTarget, shown
 from tlab.experiments.pairs import pair_of
 from tlab.experiments.patching import base_and_source, contrast, share
 from tlab.experiments.paths import Paths, check_sums, parse_receivers, parse_sender, senders_before
-from tlab.experiments.sweeping import sweep
+from tlab.experiments.sweeping import slowly, sweep
+from tlab.experiments.wording import counted, percent_range, without_controls
 from tlab.manifest import experiment
 from tlab.results import Result, percent
 
@@ -33,6 +35,8 @@ __all__ = ["PathPatch", "PathPatchSweep", "path_patch", "path_patch_sweep"]
 _THROUGH = ("direct", "mlps")
 _NAMED = 3
 _BUDGET_BYTES = 256 * 2**20
+# So that progress is seen and an interrupt loses little, also where a path takes long to lay.
+_MOST_AT_ONCE = 32
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,9 +107,11 @@ class PathPatch(Result):
         if self.controls:
             values = sorted(self.controls.values())
             said += (
-                f" The same path from {len(values)} random senders of its kind goes {100 * values[0]:.1f} % to "
-                f"{100 * values[-1]:.1f} %."
+                f" The same path from {counted(len(values), 'random sender')} of its kind goes "
+                f"{percent_range(values[0], values[-1], digits=1)}."
             )
+        else:
+            said += without_controls(self)
         return (
             f"{said} What the receivers then do is recomputed, so the figure holds all that follows from the path; "
             f"it does not tell which token's information passes along it."
@@ -131,6 +137,7 @@ class PathPatchSweep(Result):
             there is no path, or where the sweep was stopped before.
         rows: the layers.
         columns: the heads, and `mlp`.
+        n_senders: how many parts have such a path.
         column_axis: `head`.
 
     """
@@ -148,7 +155,13 @@ class PathPatchSweep(Result):
     values: Float[Tensor, "layer column"]
     rows: tuple[int, ...]
     columns: tuple[str, ...]
+    n_senders: int
     column_axis: str = "head"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every path was patched."""
+        return len(self.to_frame()) == self.n_senders
 
     @property
     def shares(self) -> Float[Tensor, "layer column"]:
@@ -178,12 +191,15 @@ class PathPatchSweep(Result):
         named = ", ".join(f"{row.sender} ({100 * row.share:.1f} %)" for row in frame.head(_NAMED).itertuples())
         source, base = ("clean", "corrupted") if self.direction == "denoise" else ("corrupted", "clean")
         way = "direct paths" if self.through == "direct" else "paths, direct or through MLPs,"
+        stopped = "" if self.is_complete else f" The sweep was stopped after {len(frame)} of {self.n_senders} paths."
+        if frame.empty:
+            return f"Nothing was patched.{stopped}"
         return (
             f"The {self.metric} is {self.clean_value:.3f} in the clean run and {self.corrupted_value:.3f} in the "
             f"corrupted one. Of {len(frame)} senders, patched one at a time from the {source} run into the {base} "
             f"one, the {way} to {', '.join(self.receivers)} go furthest from {named}; the median goes "
-            f"{percent(float(frame['share'].abs().median()))} of the way. Paths that only matter together, or that "
-            f"pass through another head, do not show."
+            f"{percent(float(frame['share'].abs().median()))} of the way.{stopped} Paths that only matter together, or "
+            f"that pass through another head, do not show."
         )
 
 
@@ -325,18 +341,19 @@ def path_patch_sweep(
     senders = senders_before(model, ends)
     n_kept = 4 * (len({receiver.layer for receiver in ends}) + 2)
     at_once = max(1, _BUDGET_BYTES // (model.dtype.itemsize * pair.n_pos * model.d_model * n_kept))
-    for first in range(0, len(senders), at_once):
-        chosen = senders[first : first + at_once]
-        swept = sweep(
-            Sweep(model, base, paths.variants(chosen, ends), read=reads), measure, what=f"{len(chosen)} paths"
-        )
-        for sender, value in zip(chosen, swept.measured.tolist(), strict=True):
-            if sender.kind == "embed":
-                embed_value = value
-            else:
-                values[sender.layer, -1 if sender.head is None else sender.head] = value
-        if not swept.is_complete:
-            break
+    at_once = min(at_once, _MOST_AT_ONCE)
+    chunks = [senders[first : first + at_once] for first in range(0, len(senders), at_once)]
+    # What was found before an interrupt is worth keeping; an interrupt also comes while paths are laid.
+    with contextlib.suppress(KeyboardInterrupt):
+        for chosen in slowly(chunks, f"paths, {at_once} at a time"):
+            swept = sweep(Sweep(model, base, paths.variants(chosen, ends), read=reads), measure, what="paths")
+            for sender, value in zip(chosen, swept.measured.tolist(), strict=True):
+                if sender.kind == "embed":
+                    embed_value = value
+                else:
+                    values[sender.layer, -1 if sender.head is None else sender.head] = value
+            if not swept.is_complete:
+                break
     base_value, source_value = float(measure(base_logits)[0]), float(measure(source_logits)[0])
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
     return PathPatchSweep(
@@ -353,6 +370,7 @@ def path_patch_sweep(
         values=values,
         rows=tuple(range(model.n_layers)),
         columns=(*map(str, range(model.n_heads)), "mlp"),
+        n_senders=len(senders),
     )
 
 

@@ -30,6 +30,7 @@ class Prediction(Result):
         frame: `rank token probability logit`, the likeliest first.
         position: at which position the prediction is read.
         is_masked: whether the token *at* the position is predicted (encoders), not the one after it.
+        later: what follows the position in the prompt, which the model did not see there; empty at the last one.
 
     """
 
@@ -37,6 +38,7 @@ class Prediction(Result):
     frame: pd.DataFrame
     position: int = -1
     is_masked: bool = False
+    later: str = ""
 
     @property
     def token(self) -> str:
@@ -58,8 +60,12 @@ class Prediction(Result):
         if len(self.frame) > 1:
             second = self.frame.iloc[1]
             tail = f"; next comes {second['token']!r} with {percent(second['probability'])}"
-        where = f"In the place of position {self.position} of" if self.is_masked else "After"
-        return f"{where} {self.prompt!r} the model expects {self.token!r} with {percent(self.probability)}{tail}."
+        expects = f"the model expects {self.token!r} with {percent(self.probability)}{tail}."
+        if self.is_masked:
+            return f"In the place of position {self.position} of {self.prompt!r} {expects}"
+        if self.later:
+            return f"After position {self.position} of {self.prompt!r}, before it sees {self.later!r}, {expects}"
+        return f"After {self.prompt!r} {expects}"
 
 
 @experiment
@@ -96,7 +102,8 @@ def predict(
     where = _position(model, inputs.ids[0], position)
     logits = run(model, inputs, read=(where,)).logits[0, 0]
     is_masked = model.family == "encoder"
-    return Prediction(prompt=prompt, frame=ranked(model, logits, k), position=where, is_masked=is_masked)
+    later = "" if is_masked else model.tokenizer.decode(inputs.ids[0, where + 1 :].tolist())
+    return Prediction(prompt=prompt, frame=ranked(model, logits, k), position=where, is_masked=is_masked, later=later)
 
 
 def _position(model: Model, ids: Tensor, position: int | None) -> int:

@@ -76,6 +76,8 @@ class StreamZoom(Result):
         )
         if self.reading == "lens":
             first = here.iloc[0]
+            if self.site == "logits":
+                return f"{sentence} Its softmax gives {first['top_token']!r} {percent(first['probability'])}."
             return (
                 f"{sentence} Read as if it were the last stream, that one says {first['top_token']!r} "
                 f"({percent(first['probability'])}); a lens is a reading, not what the model does there."

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
     from tlab.engine import Sweep
 
-__all__ = ["Swept", "sweep"]
+__all__ = ["Swept", "slowly", "sweep"]
 
 # Nobody needs to be told about what is over at once.
 _QUIET_S = 2.0
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,12 @@ class Swept:
     def is_complete(self) -> bool:
         """Whether every variant was run."""
         return self.n_done == len(self.measured)
+
+
+def slowly(items: Iterable[_T], what: str) -> Iterable[_T]:
+    """Go through items, showing progress if it takes long."""
+    found: Iterable[_T] = tqdm(list(items), desc=what, leave=False, delay=_QUIET_S, dynamic_ncols=True)
+    return found
 
 
 def sweep(runs: Sweep, measure: Callable[[Tensor], Tensor], *, what: str) -> Swept:
