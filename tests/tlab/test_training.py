@@ -198,6 +198,13 @@ def test_a_training_without_steps_is_refused(steps: object) -> None:
         superposition.train(steps=steps)  # type: ignore[arg-type]
 
 
+def test_a_measure_that_was_not_taken_is_refused_by_name() -> None:
+    frame = pd.DataFrame({"step": [0, 1], "loss": [1.0, 0.5], "accuracy": [0.0, 1.0]})
+    for measure in ("los", "step", 3):
+        with pytest.raises(UnknownOption, match=r"^measure refused: expected one of loss, accuracy, got .*; name a"):
+            phase_change(frame, measure)  # type: ignore[arg-type]
+
+
 def test_the_phase_change_is_where_the_measure_jumps() -> None:
     steps = np.arange(0, 1000, 10)
     values = np.where(steps < 500, 4.0, 1.0)

@@ -146,6 +146,8 @@ def ablate(
         controls: how many random choices of as many parts of the same kind are ablated beside.
         compare_methods: whether the other two methods are run beside.
 
+    Units: probabilities from 0 to 1, logits without a unit, divergence in nats.
+
     Invariants:
         No targets change nothing; the model is the same after it, also after an exception.
 

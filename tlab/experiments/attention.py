@@ -217,6 +217,8 @@ def attention(
             (`cross`), or the encoder's.
         target: in an encoder-decoder, what the decoder has written so far.
 
+    Units: weights from 0 to 1; each row sums to 1.
+
     Invariants:
         Every row of a pattern sums to 1 (less in models that may attend to nothing, as GPT-OSS), and no position of a
         decoder reads from a later one.
@@ -226,6 +228,10 @@ def attention(
         UnknownOption: the model has no such kind of attention.
 
     Cost: one forward pass; `layer × head × pos²` numbers.
+
+    Source:
+        Vaswani et al., "Attention Is All You Need" (2017), arXiv:1706.03762; the head, model and neuron views are those
+        of Vig, "A Multiscale Visualization of Attention in the Transformer Model" (2019), arXiv:1906.05714.
 
     """
     stack, prefix, part = _place(model, kind)

@@ -115,6 +115,11 @@ def capture(
             maps the destination positions. All by default.
         target: in an encoder-decoder, what the decoder has written so far.
 
+    Shapes:
+        each tensor: `batch`, then the axes of its site (`Capture.axes`), e.g. `batch pos d_model`
+
+    Units: as the model computes them; patterns are weights from 0 to 1.
+
     Invariants:
         The tensors are copies: changing one changes nothing in the model, and no two share memory.
 

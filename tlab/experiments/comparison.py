@@ -150,6 +150,8 @@ def compare(model: Model, a: str, b: str) -> Comparison:
         a: a prompt.
         b: another.
 
+    Units: distances as shares of the streams' mean length, attention as weights, the predictions' in nats.
+
     Invariants:
         A prompt compared with itself differs in nothing.
 

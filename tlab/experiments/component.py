@@ -53,6 +53,8 @@ def component(
     Returns:
         A `HeadZoom`, `MlpZoom` or `StreamZoom`.
 
+    Units: weights from 0 to 1; lengths and effects in the units of the stream and of the logits, which have none.
+
     Invariants:
         A head's rows sum to 1, its pattern times the values is its `z`, and all heads' writes with the bias are what
         the layer wrote; an MLP is the sum of its neurons. `.identities` says how exactly.

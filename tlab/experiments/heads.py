@@ -139,6 +139,8 @@ def head_scores(
         seed: of the tokens.
         show: the score to show first.
 
+    Units: weights from 0 to 1, entropy in nats.
+
     Invariants:
         All scores but the entropy lie between 0 and 1; the entropy between 0 and the logarithm of the positions.
 

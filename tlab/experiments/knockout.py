@@ -201,6 +201,8 @@ def knockout(
         controls: how many random choices of as many other sources are knocked out beside.
         seed: of those choices.
 
+    Units: values in those of the metric, divergence in nats.
+
     Invariants:
         No edges change nothing; the rows of a pattern still sum to 1, with 0 at the forbidden edges.
 

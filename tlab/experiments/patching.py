@@ -136,6 +136,8 @@ def patch(
         controls: how many random choices of as many parts of the same kind are patched beside.
         seed: of those choices.
 
+    Units: values in those of the metric; shares from 0 (none of the way) to 1 (all of it).
+
     Invariants:
         Patching a prompt with itself changes nothing; patching `L0.resid_pre` everywhere gives the other run.
 

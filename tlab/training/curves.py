@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tlab.errors import UnknownOption, shown
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -52,7 +53,23 @@ def phase_change(frame: pd.DataFrame, measure: str) -> PhaseChange:
     The way leads from the value at the first step to the median over the last tenth of the rows. It starts at the
     last step at which less than a tenth of it was done, and ends at the first later step at which nine tenths were.
     The rule finds an interval in every curve, also in a smooth one; `share` says how much of the training it takes.
+
+    Args:
+        frame: of a `TrainingCurve`, with a column `step`.
+        measure: another of its columns.
+
+    Units: steps of the optimiser, and the measure's own.
+
+    Raises:
+        UnknownOption: the frame has no such column.
+
+    Source:
+        The rule is ours; Olsson et al. (2022), arXiv:2209.11895, take the phase change's borders from the curve by eye.
+
     """
+    if measure not in frame.columns or measure == "step":
+        names = ", ".join(str(name) for name in frame.columns if name != "step")
+        raise UnknownOption(f"measure refused: expected one of {names}, got {shown(measure)}; name a column")
     steps, values = frame["step"].to_numpy(), frame[measure].to_numpy(dtype=float)
     after = float(frame[measure].tail(max(len(frame) // 10, 1)).median())
     before = float(values[0])

@@ -98,13 +98,31 @@ def load_superposition(*, step: int | None = None) -> SuperpositionModel:
 
 
 def checkpoints(name: str) -> tuple[int, ...]:
-    """Return the steps whose weights are shipped, in order; the last is the end of training."""
+    """Return the steps whose weights are shipped, in order; the last is the end of training.
+
+    Args:
+        name: of `TOYS`.
+
+    Raises:
+        UnknownModel: there is no such toy.
+
+    """
     found = (_CHECKPOINT.fullmatch(path.name) for path in toy_folder(name).iterdir())
     return (*sorted(int(match[1]) for match in found if match), int(record(name)["steps"]))
 
 
 def curve(name: str) -> TrainingCurve:
-    """Return what was measured while the shipped weights were trained."""
+    """Return what was measured while the shipped weights were trained.
+
+    Args:
+        name: of `TOYS`.
+
+    Units: losses in nats a token, accuracies as shares; the columns' names say the rest.
+
+    Raises:
+        UnknownModel: there is no such toy.
+
+    """
     noted = record(name)
     return TrainingCurve(
         name=name,
@@ -116,7 +134,17 @@ def curve(name: str) -> TrainingCurve:
 
 
 def record(name: str) -> dict[str, Any]:
-    """Return how the shipped weights came about: seed, settings, versions, wall time, sources and final figures."""
+    """Return how the shipped weights came about: seed, settings, versions, wall time, sources and final figures.
+
+    Args:
+        name: of `TOYS`.
+
+    Units: the wall time in seconds, the figures as in `curve`.
+
+    Raises:
+        UnknownModel: there is no such toy.
+
+    """
     noted: dict[str, Any] = json.loads((toy_folder(name) / RECORD_FILE).read_text())
     return noted
 
