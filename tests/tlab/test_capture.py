@@ -66,6 +66,58 @@ def test_padding_does_not_reach_an_encoder_decoders_answer(of_kind: Callable[[st
             torch.testing.assert_close(together[site][row, : tensor.shape[1]], tensor[0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_an_encoder_decoders_positions_are_those_of_what_stands_at_the_site(
+    of_kind: Callable[[str], Model], name: str
+) -> None:
+    model = of_kind(name)
+    text, asked = "one and two", [3, -1]
+    of_source = ["encoder.blocks.0.resid_post", "encoder.blocks.1.attn.pattern", "blocks.0.cross_attn.k"]
+    of_source += ["blocks.0.cross_attn.v"]
+    of_target = ["blocks.1.resid_post", "blocks.0.attn.pattern", "blocks.0.cross_attn.pattern", "blocks.0.cross_attn.q"]
+    for sites in (of_source, of_target, [*of_source, *of_target]):
+        whole = tlab.capture(model, text, sites=sites, target="abcd")
+        some = tlab.capture(model, text, sites=sites, target="abcd", positions=asked)
+        for site in sites:
+            axis = whole.axes(site).index("dest_pos" if "dest_pos" in whole.axes(site) else "pos")
+            n_pos = len(whole.source_tokens if site in of_source else whole.tokens)
+            assert whole[site].shape[axis] == n_pos
+            expected = whole[site].index_select(axis, torch.tensor([3, n_pos - 1]))
+            torch.testing.assert_close(some[site], expected, rtol=0, atol=0)
+    # The source has twelve tokens, the decoder only its first one.
+    assert tlab.capture(model, text, sites=of_source[0], positions=11)[of_source[0]].shape[1] == 1
+    with pytest.raises(UnknownOption, match=r"expected -12 to 11, got 12 at encoder.*; the shortest source has 12"):
+        tlab.capture(model, text, sites=of_source[0], positions=12)
+    with pytest.raises(UnknownOption, match=r"expected -1 to 0, got 3 at blocks.*; the decoder has 1"):
+        tlab.capture(model, text, sites=of_target[0], positions=3)
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_an_encoder_decoders_padding_is_blank_also_where_the_decoder_reads_it(
+    of_kind: Callable[[str], Model], name: str
+) -> None:
+    model = of_kind(name)
+    steps = ("q", "k", "v", "scores", "pattern", "z", "out")
+    sites = ["encoder.blocks.1.attn.scores", *(f"blocks.1.cross_attn.{step}" for step in steps)]
+    together = tlab.capture(model, PROMPTS, sites=sites)
+    cut = tlab.capture(model, PROMPTS, sites=sites, positions=-1)
+    assert together.lengths == (1, 1, 1)
+    for row, prompt in enumerate(PROMPTS):
+        alone = tlab.capture(model, prompt, sites=sites)
+        assert together.prompts[row] == alone.tokens
+        assert together.sources[row] == alone.source_tokens
+        assert together.source_lengths[row] == len(alone.source_tokens)
+        last = tlab.capture(model, prompt, sites=sites, positions=-1)
+        for site, tensor in alone.items():
+            padded = together[site][row].clone()
+            inside = padded[tuple(slice(size) for size in tensor.shape[1:])]
+            torch.testing.assert_close(inside, tensor[0], rtol=1e-4, atol=1e-4)
+            inside.zero_()
+            assert not bool(padded.any())
+            here = cut[site][row][tuple(slice(size) for size in last[site].shape[1:])]
+            torch.testing.assert_close(here, last[site][0], rtol=1e-4, atol=1e-4)
+
+
 def test_positions_are_counted_from_each_prompts_own_end(llama: Model) -> None:
     site = "blocks.2.resid_post"
     last = tlab.capture(llama, PROMPTS, sites=site, positions=-1)[site]

@@ -32,11 +32,13 @@ class Capture(Result, Mapping[str, "Tensor"]):
     """A read-only mapping from site to a copy of the tensor that stood there.
 
     Args:
-        tokens: the prompt, token by token; of several prompts the first.
+        tokens: what the model predicts from, token by token: the prompt, in an encoder-decoder what the decoder has
+            read; of several prompts the first one's.
         tensors: site → tensor; the first axis is always `batch`, one row a prompt. Where a shorter prompt was filled
             up, the numbers are 0.
-        prompts: all prompts, token by token.
+        prompts: the same of all prompts.
         positions: the positions that were kept, as they were asked for; `None` for all.
+        sources: in an encoder-decoder what the encoder has read, of all prompts; empty otherwise.
 
     """
 
@@ -44,6 +46,7 @@ class Capture(Result, Mapping[str, "Tensor"]):
     tensors: Mapping[str, Tensor]
     prompts: tuple[tuple[str, ...], ...]
     positions: tuple[int, ...] | None = None
+    sources: tuple[tuple[str, ...], ...] = ()
 
     def __getitem__(self, site: str) -> Tensor:
         if site not in self.tensors:
@@ -61,8 +64,18 @@ class Capture(Result, Mapping[str, "Tensor"]):
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """How many tokens each prompt has."""
+        """How many tokens each prompt has; in an encoder-decoder how many the decoder has read."""
         return tuple(len(prompt) for prompt in self.prompts)
+
+    @property
+    def source_tokens(self) -> tuple[str, ...]:
+        """What the encoder of an encoder-decoder has read, of several prompts the first; empty otherwise."""
+        return self.sources[0] if self.sources else ()
+
+    @property
+    def source_lengths(self) -> tuple[int, ...]:
+        """How many tokens the encoder of an encoder-decoder has read of each prompt; empty otherwise."""
+        return tuple(len(source) for source in self.sources)
 
     def axes(self, site: str) -> tuple[str, ...]:
         """Return the names of the tensor's axes, e.g. `("batch", "head", "dest_pos", "src_pos")`."""
@@ -86,7 +99,8 @@ class Capture(Result, Mapping[str, "Tensor"]):
     def explain(self) -> str:
         """Say how much was captured."""
         n_values = sum(tensor.numel() for tensor in self.tensors.values())
-        whose = f"{len(self.tokens)} tokens" if len(self.prompts) == 1 else f"{len(self.prompts)} prompts"
+        read = self.source_tokens or self.tokens
+        whose = f"{len(read)} tokens" if len(self.prompts) == 1 else f"{len(self.prompts)} prompts"
         return f"{len(self)} sites captured for {whose}: {n_values:,} numbers, copies of the model's own."
 
 
@@ -112,7 +126,8 @@ def capture(
         sites: names such as `"blocks.3.attn.pattern"`, with `*` for any part of a name (`"blocks.*.mlp.out"`), or
             `"all"`; by default the residual stream after every block.
         positions: which positions to keep, counted from 0, or from each prompt's own end if negative; in attention
-            maps the destination positions. All by default.
+            maps the destination positions. In the encoder of an encoder-decoder, and for the keys and values of its
+            cross-attention, they are positions of the source. All by default.
         target: in an encoder-decoder, what the decoder has written so far.
 
     Shapes:
@@ -125,7 +140,7 @@ def capture(
 
     Raises:
         UnknownSite: a name is none of the model's sites.
-        UnknownOption: a position lies outside a prompt.
+        UnknownOption: a position lies outside a prompt, or outside what stands at one of the sites.
         UnusablePrompt: a prompt is not text, is empty, or exceeds the context.
 
     Cost: one forward pass for all prompts; memory grows with what is kept.
@@ -137,23 +152,27 @@ def capture(
     wanted = _wanted(model, sites)
     if isinstance(prompt, str) or not isinstance(prompt, Iterable):
         inputs = inputs_of(model, prompt, target=target)
-        lengths = [inputs.ids.shape[1]]
-        texts: tuple[tuple[str, ...], ...] = (tokens_of(model, inputs.ids[0]),)
+        lengths = [(inputs.ids if inputs.source is None else inputs.source).shape[1]]
     else:
         if target is not None:
             raise UnusablePrompt("target unusable: expected one prompt with it, got several; capture them one by one")
         inputs, lengths = batch_of(model, tuple(prompt))
-        rows = inputs.ids if inputs.source is None else inputs.source
-        texts = tuple(tokens_of(model, row[:length]) for row, length in zip(rows, lengths, strict=True))
     captured = run(model, inputs, sites=wanted, predicts="logits" in wanted).captured
-    chosen = None if positions is None else _checked(positions, lengths)
     # In an encoder-decoder only the source is filled up: all decoders begin alike.
-    decoder_lengths = lengths if inputs.source is None else [inputs.ids.shape[1]] * len(inputs.ids)
-    tensors = {
-        site: _kept(captured[site], site, lengths if site.startswith("encoder.") else decoder_lengths, chosen)
-        for site in wanted
-    }
-    return Capture(tokens=texts[0], tensors=tensors, prompts=texts, positions=chosen)
+    own = lengths if inputs.source is None else [inputs.ids.shape[1]] * len(inputs.ids)
+    chosen = None if positions is None else _checked(positions, wanted, own, lengths)
+    prompts = _texts(model, inputs.ids, own)
+    return Capture(
+        tokens=prompts[0],
+        tensors={site: _kept(captured[site], site, own, lengths, chosen) for site in wanted},
+        prompts=prompts,
+        positions=chosen,
+        sources=() if inputs.source is None else _texts(model, inputs.source, lengths),
+    )
+
+
+def _texts(model: Model, ids: Tensor, lengths: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tokens_of(model, row[:length]) for row, length in zip(ids, lengths, strict=True))
 
 
 def _wanted(model: Model, sites: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -169,31 +188,55 @@ def _wanted(model: Model, sites: str | Iterable[str] | None) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _checked(positions: Sequence[int] | int, lengths: Sequence[int]) -> tuple[int, ...]:
+def _is_of_source(site: str, axis: str) -> bool:
+    """Tell whether an axis of positions counts the tokens that the encoder of an encoder-decoder reads."""
+    if ".cross_attn." in site:
+        return axis == "src_pos" or site.endswith((".k", ".v"))
+    return site.startswith("encoder.")
+
+
+def _kept_axis(site: str) -> str:
+    return "dest_pos" if "dest_pos" in axes_of(site) else "pos"
+
+
+def _checked(
+    positions: Sequence[int] | int, sites: Sequence[str], own: Sequence[int], source: Sequence[int]
+) -> tuple[int, ...]:
     given = tuple(positions) if isinstance(positions, Iterable) else (positions,)
-    shortest = min(lengths)
-    for position in given:
-        if not isinstance(position, int) or isinstance(position, bool) or not -shortest <= position < shortest:
+    for site in sites:
+        is_source = _is_of_source(site, _kept_axis(site)) and source is not own
+        shortest = min(source if is_source else own)
+        for position in given:
+            if isinstance(position, int) and not isinstance(position, bool) and -shortest <= position < shortest:
+                continue
+            whose = "shortest prompt"
+            if source is not own:
+                whose = "shortest source" if is_source else "decoder"
             raise UnknownOption(
-                f"position refused: expected {-shortest} to {shortest - 1}, got {shown(position)}; "
-                f"the shortest prompt has {shortest} tokens"
+                f"position refused: expected {-shortest} to {shortest - 1}, got {shown(position)} at {site}; "
+                f"the {whose} has {shortest} tokens"
             )
     return given
 
 
-def _kept(tensor: Tensor, site: str, lengths: Sequence[int], positions: tuple[int, ...] | None) -> Tensor:
+def _kept(
+    tensor: Tensor, site: str, own: Sequence[int], source: Sequence[int], positions: tuple[int, ...] | None
+) -> Tensor:
     """Cut a captured tensor down to the wanted positions, and blank what stands for no token."""
     axes = axes_of(site)
-    axis = axes.index("dest_pos" if "dest_pos" in axes else "pos")
-    if len(set(lengths)) > 1:
-        for row, length in enumerate(lengths):
-            for padded in (index for index, name in enumerate(axes) if name in {"pos", "dest_pos", "src_pos"}):
+    for index, name in enumerate(axes):
+        lengths = source if _is_of_source(site, name) else own
+        if name in {"pos", "dest_pos", "src_pos"} and len(set(lengths)) > 1:
+            for row, length in enumerate(lengths):
                 # One axis less: the row is taken out.
-                tensor[row].narrow(padded - 1, length, tensor.shape[padded] - length).zero_()
+                tensor[row].narrow(index - 1, length, tensor.shape[index] - length).zero_()
     if positions is None:
         return tensor
+    name = _kept_axis(site)
     rows = [
-        tensor[row : row + 1].index_select(axis, torch.tensor([p % length for p in positions], device=tensor.device))
-        for row, length in enumerate(lengths)
+        tensor[row : row + 1].index_select(
+            axes.index(name), torch.tensor([p % length for p in positions], device=tensor.device)
+        )
+        for row, length in enumerate(source if _is_of_source(site, name) else own)
     ]
     return torch.cat(rows)
