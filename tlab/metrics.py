@@ -31,14 +31,14 @@ class Metric:
         kind: which of them.
         pos: the token that counts up.
         neg: the token that counts down, for a difference.
-        position: where the logits are read, counted from the end if negative.
+        position: where the logits are read, counted from the end if negative; `None` for where the model answers.
 
     """
 
     kind: str
     pos: str | int | None = None
     neg: str | int | None = None
-    position: int = -1
+    position: int | None = None
 
     @property
     def unit(self) -> str:
@@ -56,26 +56,50 @@ class Metric:
             "loss": "loss",
         }[self.kind]
 
-    def reads(self, n_pos: int) -> tuple[int, ...]:
-        """Return the positions of a prompt of `n_pos` tokens at which logits are needed.
+    def reads(self, model: Model, ids: Int[Tensor, " pos"]) -> tuple[int, ...]:
+        """Return the positions of a prompt at which logits are needed, counted from 0.
+
+        Args:
+            model: knows where it answers.
+            ids: the prompt's.
 
         Raises:
-            UnknownOption: the position lies outside the prompt.
-            UnusablePrompt: the loss of a single token.
+            UnknownOption: the position lies outside the prompt, or an encoder, which foretells no next token, is
+                asked for a loss.
+            UnusablePrompt: the loss of a single token, or an encoder's prompt without a mask.
 
         """
+        n_pos = len(ids)
         if self.kind == "loss":
+            if model.family == "encoder":
+                raise UnknownOption(
+                    f"metric refused: expected one that an encoder has, got loss(), which asks {shown(model.name)} for "
+                    f"next tokens; take prob or logit_diff at the mask"
+                )
             if n_pos == 1:
                 raise UnusablePrompt(
                     "prompt unusable: expected at least two tokens for a loss, got one; write a longer text"
                 )
             return tuple(range(n_pos - 1))
-        if not -n_pos <= self.position < n_pos:
+        if self.position is None:
+            return (model.answer_position(ids),)
+        is_whole = isinstance(self.position, int) and not isinstance(self.position, bool)
+        if not is_whole or not -n_pos <= self.position < n_pos:
             raise UnknownOption(
                 f"position refused: expected {-n_pos} to {n_pos - 1}, got {shown(self.position)}; "
                 f"the prompt has {n_pos} tokens"
             )
         return (self.position % n_pos,)
+
+    def shows(self, model: Model, ids: Int[Tensor, " pos"]) -> int:
+        """Return the position whose prediction is shown beside the number: where it is read, for a loss the last.
+
+        Raises:
+            UnknownOption: as `reads`.
+            UnusablePrompt: as `reads`.
+
+        """
+        return model.answer_position(ids) if self.kind == "loss" else self.reads(model, ids)[0]
 
     def bind(
         self, model: Model, ids: Int[Tensor, " pos"], reference: Float[Tensor, "read d_vocab"] | None = None
@@ -113,10 +137,23 @@ class Metric:
         return lambda logits: (logits[:, 0, pos] - logits[:, 0, neg]).float()
 
 
-def logit_diff(pos: str | int, neg: str | int, *, position: int = -1) -> Metric:
+def logit_diff(pos: str | int, neg: str | int, *, position: int | None = None) -> Metric:
     """Measure how much higher the logit of one token is than that of another.
 
+    Shapes:
+        measured: from logits `batch read d_vocab` to `batch`
+
+    Args:
+        pos: the token that counts up, as text or as id.
+        neg: the token that counts down.
+        position: where the logits are read, counted from 0, or from the end if negative. By default where the model
+            answers: the last position, in an encoder the first mask.
+
     Units: logits; their difference is the logarithm of the ratio of the two probabilities.
+
+    Raises:
+        UnusablePrompt: a token is not a single token; where it is used, an encoder's prompt without a mask.
+        UnknownOption: likewise, a position outside the prompt.
 
     Source:
         Wang et al., "Interpretability in the Wild" (2022), arXiv:2211.00593, where it measures the IOI task.
@@ -125,23 +162,96 @@ def logit_diff(pos: str | int, neg: str | int, *, position: int = -1) -> Metric:
     return Metric("logit_diff", pos, neg, position)
 
 
-def logit(token: str | int, *, position: int = -1) -> Metric:
-    """Measure the logit of one token."""
+def logit(token: str | int, *, position: int | None = None) -> Metric:
+    """Measure the logit of one token.
+
+    Shapes:
+        measured: from logits `batch read d_vocab` to `batch`
+
+    Args:
+        token: as text or as id.
+        position: where the logits are read, counted from 0, or from the end if negative. By default where the model
+            answers: the last position, in an encoder the first mask.
+
+    Units: logits; a number that is added to all of them changes no probability, and changes this one.
+
+    Raises:
+        UnusablePrompt: a token is not a single token; where it is used, an encoder's prompt without a mask.
+        UnknownOption: likewise, a position outside the prompt.
+
+    Source:
+        nostalgebraist, "interpreting GPT: the logit lens" (2020), reads models by their logits.
+
+    """
     return Metric("logit", token, None, position)
 
 
-def prob(token: str | int, *, position: int = -1) -> Metric:
-    """Measure the probability of one token."""
+def prob(token: str | int, *, position: int | None = None) -> Metric:
+    """Measure the probability of one token.
+
+    Shapes:
+        measured: from logits `batch read d_vocab` to `batch`
+
+    Args:
+        token: as text or as id.
+        position: where the logits are read, counted from 0, or from the end if negative. By default where the model
+            answers: the last position, in an encoder the first mask.
+
+    Units: from 0 to 1, over the whole vocabulary.
+
+    Raises:
+        UnusablePrompt: a token is not a single token; where it is used, an encoder's prompt without a mask.
+        UnknownOption: likewise, a position outside the prompt.
+
+    Source:
+        Meng et al., "Locating and Editing Factual Associations in GPT" (2022), arXiv:2202.05262, trace it.
+
+    """
     return Metric("prob", token, None, position)
 
 
-def kl(*, position: int = -1) -> Metric:
-    """Measure how far the whole prediction moved from the plain run's: KL(plain ‖ edited), in nats."""
+def kl(*, position: int | None = None) -> Metric:
+    """Measure how far the whole prediction moved from the plain run's: KL(plain ‖ edited), in nats.
+
+    Between two prompts, the plain run is the one that is patched.
+
+    Shapes:
+        measured: from logits `batch read d_vocab` to `batch`
+
+    Args:
+        position: where the logits are read, counted from 0, or from the end if negative. By default where the model
+            answers: the last position, in an encoder the first mask.
+
+    Units: nats; 0 if nothing moved.
+
+    Raises:
+        UnusablePrompt: where it is used, an encoder's prompt without a mask.
+        UnknownOption: likewise, a position outside the prompt.
+
+    Source:
+        Conmy et al., "Towards Automated Circuit Discovery for Mechanistic Interpretability" (2023), arXiv:2304.14997,
+        judge circuits by it.
+
+    """
     return Metric("kl", None, None, position)
 
 
 def loss() -> Metric:
-    """Measure how badly the prompt's own tokens are predicted: mean cross-entropy, in nats a token."""
+    """Measure how badly the prompt's own tokens are predicted: mean cross-entropy, in nats a token.
+
+    Shapes:
+        measured: from logits `batch read d_vocab` to `batch`
+
+    Units: nats a token; every position counts but the last, whose next token nobody knows.
+
+    Raises:
+        UnusablePrompt: where it is used, a prompt of a single token.
+        UnknownOption: where it is used, an encoder, which foretells no next token.
+
+    Source:
+        Hugging Face's `model(ids, labels=ids).loss` is the same number.
+
+    """
     return Metric("loss")
 
 

@@ -207,6 +207,26 @@ class Model:
             )
         return ids.to(self.device)  # type: ignore[no-any-return]
 
+    def answer_position(self, ids: Tensor) -> int:
+        """Return the position at which the model answers, counted from 0: the last one, in an encoder its first mask.
+
+        Shapes:
+            ids: `pos`
+
+        Raises:
+            UnusablePrompt: the model is an encoder, and no token is its mask.
+
+        """
+        if self.family != "encoder":
+            return len(ids) - 1
+        masks = (ids == self.tokenizer.mask_token_id).nonzero()
+        if len(masks) == 0:
+            raise UnusablePrompt(
+                f"prompt unusable: expected a text with {self.tokenizer.mask_token}, whose place the encoder fills, "
+                f"got none; write it where a word is to be guessed"
+            )
+        return int(masks[0])
+
     def to_tokens(self, prompt: str) -> list[str]:
         """Return the prompt cut into tokens, each as the text that it stands for."""
         return [self.to_text(int(token_id)) for token_id in self.to_ids(prompt)]

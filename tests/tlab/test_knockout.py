@@ -122,7 +122,7 @@ def test_the_metric_is_that_of_the_edited_run(metric: metrics.Metric | None, lla
     ids = llama.to_ids(_PROMPT)
     clean = run(llama, ids).logits
     measured = metric or metrics.prob(int(clean[0, -1].argmax()))
-    reads = list(measured.reads(len(ids)))
+    reads = list(measured.reads(llama, ids))
     measure = measured.bind(llama, ids, clean[0, reads])
     variant = forbidden(((4, 9), (5, 9)), dict.fromkeys(range(3), (0, 1, 2, 3)))
     found = knockout(llama, _PROMPT, [(4, 9), (5, 9)], metric=metric, controls=0)

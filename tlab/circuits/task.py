@@ -11,6 +11,7 @@ import torch
 from tlab.engine import run
 from tlab.errors import UnequalPrompts, UnknownOption, UnusablePrompt, shown
 from tlab.experiments.pairs import pair_of
+from tlab.experiments.patching import answer_of
 from tlab.experiments.paths import check_sums
 from tlab.metrics import checked_metric, logit, logit_diff
 
@@ -96,7 +97,8 @@ def task_of(
 
     Raises:
         UnequalPrompts: the prompts have different numbers of tokens.
-        UnusablePrompt: there is none, one cannot be read, or the model is an encoder-decoder.
+        UnusablePrompt: there is none, one cannot be read, an encoder's holds no mask, or the model is an
+            encoder-decoder.
         UnknownOption: another metric, or a model that norms its stream after each addition.
 
     """
@@ -115,8 +117,11 @@ def task_of(
             f"a circuit is run on all of them at once: leave out the others"
         )
     metrics = _answers(model, pairs) if metric is None else _metrics(metric, len(pairs))
-    reads = metrics[0].reads(pairs[0].n_pos)
-    if any(one.reads(pairs[0].n_pos) != reads for one in metrics):
+    reads = metrics[0].reads(model, pairs[0].clean)
+    of_all = (
+        one.reads(model, ids) for pair, one in zip(pairs, metrics, strict=True) for ids in (pair.clean, pair.corrupted)
+    )
+    if any(own != reads for own in of_all):
         raise UnknownOption("metric refused: expected one position for all pairs, got several; measure them apart")
     return _measured(model, texts, pairs, metrics, reads=reads, label=_label(model, metric, metrics))
 
@@ -164,7 +169,7 @@ def _answers(model: Model, pairs: Sequence[Pair]) -> tuple[Metric, ...]:
     """Return each pair's logit difference between the clean and the corrupted run's likeliest next token."""
     found = []
     for pair in pairs:
-        clean, other = (int(run(model, ids, read=(-1,)).logits[0, 0].argmax()) for ids in (pair.clean, pair.corrupted))
+        clean, other = (answer_of(model, ids) for ids in (pair.clean, pair.corrupted))
         found.append(logit(clean) if clean == other else logit_diff(clean, other))
     return tuple(found)
 

@@ -86,7 +86,9 @@ def _read(metric: object) -> tuple[str, object, object, int]:
     """Return a metric's kind, its two tokens and its position."""
     if metric is None:
         return "prob", None, None, -1
-    kind, at = getattr(metric, "kind", None), getattr(metric, "position", -1)
+    kind, at = getattr(metric, "kind", None), getattr(metric, "position", None)
+    # Code is written for decoders, which answer at the last position.
+    at = -1 if at is None else at
     if kind not in METRICS or not isinstance(at, int) or isinstance(at, bool) or abs(at) > _FARTHEST:
         raise UnknownOption(
             f"metric refused: expected one of {', '.join(METRICS)}, got {shown(metric)}; "

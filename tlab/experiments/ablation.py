@@ -34,7 +34,7 @@ _SHOWN_TOKENS = 6
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AblationResult(Result):
-    """The clean run beside the patched one, at the last position.
+    """The clean run beside the patched one, where the model answers: at the last position, in an encoder at its mask.
 
     Args:
         prompt: the text that was run.
@@ -154,7 +154,7 @@ def ablate(
     Raises:
         UnknownTarget: a name cannot be read or lies outside the model.
         UnknownOption: the method is none of the three.
-        UnusablePrompt: the followed token is not a single token.
+        UnusablePrompt: the followed token is not a single token, or an encoder's prompt holds no mask.
 
     Cost: one forward pass, and one from the first ablated block on for each of method and control; one for the
         reference prompts together unless the method is `zero`.
@@ -172,7 +172,7 @@ def ablate(
         raise UnknownOption(f"method refused: expected one of {', '.join(METHODS)}, got {shown(method)}; try 'zero'")
     parsed = parse_targets(targets, model.n_layers, model.n_heads)
     inputs = inputs_of(model, prompt)
-    n_pos = inputs.ids.shape[1]
+    n_pos, place = inputs.ids.shape[1], model.answer_position(inputs.ids[0])
     methods = (method, *(other for other in METHODS if other != method)) if compare_methods else (method,)
     choices = alike(parsed, model, n_choices=controls, seed=seed)
     texts = tuple(reference) if isinstance(reference, Iterable) and not isinstance(reference, str) else reference
@@ -181,7 +181,7 @@ def ablate(
         sites = tuple(dict.fromkeys(site for target in choice for site in target.sites))
         values = replacements(model, sites, n_pos, method=way, reference=texts, seed=seed)
         variants.append(Variant(ablations(choice, values)))
-    runs = Sweep(model, inputs, variants)
+    runs = Sweep(model, inputs, variants, read=(place,))
     patched = torch.empty(len(variants), model.W_U.shape[1])
     for members, logits in runs.run(lambda logits: logits[:, -1]):
         patched[members] = logits.float().cpu()

@@ -140,6 +140,7 @@ def ablation_sweep(
 
     Raises:
         UnknownOption: `over`, the metric or the method is none of the known.
+        UnusablePrompt: the prompt cannot be read, or an encoder's holds no mask.
 
     Cost: layers × heads runs in batches, each from its own block on: about a tenth of as many single runs.
 
@@ -157,7 +158,7 @@ def ablation_sweep(
     values = replacements(model, sites, n_pos, method=method, reference=reference, seed=seed)
     variants = [Variant(ablations((target,), values)) for target in targets]
     measured = prob("") if metric is None else checked_metric(metric)
-    runs = Sweep(model, inputs, variants, read=measured.reads(n_pos))
+    runs = Sweep(model, inputs, variants, read=measured.reads(model, inputs.ids[0]))
     if metric is None:
         measured = prob(model.to_text(int(runs.base_logits[-1].argmax())))
         measure = prob(int(runs.base_logits[-1].argmax())).bind(model, inputs.ids[0])

@@ -199,8 +199,8 @@ def attribution_patch_sweep(
         many steps the estimates at `resid_pre` of layer 0 add up to the difference between the two runs.
 
     Raises:
-        UnusablePrompt: a prompt cannot be read, or the model is an encoder-decoder.
-        UnequalPrompts: the prompts differ in length.
+        UnusablePrompt: a prompt cannot be read, an encoder's holds no mask, or the model is an encoder-decoder.
+        UnequalPrompts: the prompts differ in length, or an encoder's masks stand at different positions.
         UnknownOption: `over`, the direction, the steps or the metric are none of the known, or the model has no such
             place.
 
@@ -223,7 +223,7 @@ def attribution_patch_sweep(
         )
     found = places(model, pair, over)
     sites = tuple(dict.fromkeys(place.site for place in found))
-    reads = measured.reads(pair.n_pos)
+    reads = measured.reads(model, base)
     runs = [run(model, ids, sites=sites, read=reads) for ids in (base, source)]
     measure = bind(runs[0].logits[0])
     base_value, source_value = (float(measure(one.logits)[0]) for one in runs)

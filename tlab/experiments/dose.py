@@ -199,7 +199,8 @@ def dose_curve(
 def _measured(model: Model, inputs: Inputs, pushes: Sequence[Push], metric: Metric) -> tuple[float, Tensor]:
     """Return the metric of the plain run and of each push."""
     n_pos = inputs.ids.shape[1]
-    sweep = Sweep(model, inputs, [Variant(push.edits(0, n_pos, n_pos)) for push in pushes], read=metric.reads(n_pos))
+    read = metric.reads(model, inputs.ids[0])
+    sweep = Sweep(model, inputs, [Variant(push.edits(0, n_pos, n_pos)) for push in pushes], read=read)
     measure = metric.bind(model, inputs.ids[0], sweep.base_logits)
     values = torch.empty(len(pushes))
     for members, measured in sweep.run(measure):

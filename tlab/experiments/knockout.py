@@ -210,7 +210,7 @@ def knockout(
         UnknownOption: a position lies outside the prompt, a token's text does not occur or occurs more than once, or a
             destination would have nothing left to read.
         UnknownTarget: a head's name cannot be read or lies outside the model.
-        UnusablePrompt: the prompt cannot be read, or the model is an encoder-decoder.
+        UnusablePrompt: the prompt cannot be read, an encoder's holds no mask, or the model is an encoder-decoder.
 
     Cost: one forward pass, and one for the edges and each control from the first layer and destination on.
 
@@ -230,8 +230,9 @@ def knockout(
     ends = {end for _, end in pairs}
     others = other_sources(pairs, len(ids), _checked_controls(controls), seed)
     variants = [forbidden(pairs, chosen), *(forbidden(other, chosen) for other in others)]
-    reads = (len(ids) - 1,) if metric is None else checked_metric(metric).reads(len(ids))
-    runs = Sweep(model, ids, variants, read=tuple(dict.fromkeys((*reads, len(ids) - 1))))
+    asked = prob("") if metric is None else checked_metric(metric)
+    reads = asked.reads(model, ids)
+    runs = Sweep(model, ids, variants, read=tuple(dict.fromkeys((*reads, asked.shows(model, ids)))))
     answer = int(runs.base_logits[-1].argmax())
     measured = prob(model.to_text(answer)) if metric is None else metric
     measure = (prob(answer) if metric is None else metric).bind(model, ids, runs.base_logits[: len(reads)])
@@ -313,8 +314,8 @@ def knockout_sweep(
     ]
     inside = [{layer: some for layer, some in one.items() if 0 <= layer < model.n_layers} for one in windows]
     variants = [forbidden(edges, one) for edges in (pairs, *others) for one in inside]
-    reads = (len(ids) - 1,) if metric is None else checked_metric(metric).reads(len(ids))
-    runs = Sweep(model, ids, variants, read=reads)
+    asked = prob("") if metric is None else checked_metric(metric)
+    runs = Sweep(model, ids, variants, read=asked.reads(model, ids))
     answer = int(runs.base_logits[-1].argmax())
     measured = prob(model.to_text(answer)) if metric is None else metric
     measure = (prob(answer) if metric is None else metric).bind(model, ids, runs.base_logits)

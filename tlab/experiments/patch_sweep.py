@@ -149,7 +149,8 @@ def patch_sweep(
         two runs are the same, so that these places are not run again.
 
     Raises:
-        UnequalPrompts: the prompts differ in length.
+        UnequalPrompts: the prompts differ in length, or an encoder's masks stand at different positions.
+        UnusablePrompt: a prompt cannot be read, an encoder's holds no mask, or the model is an encoder-decoder.
         UnknownOption: `over`, the direction or the metric are none of the known, or the model has no such place.
 
     Cost: layers × positions (or heads) runs, batched, each from its own block and the first differing position on.
@@ -166,7 +167,7 @@ def patch_sweep(
     other = run(model, source, sites=tuple(dict.fromkeys(place.site for place in found)))
     variants = [Variant((_patch(place, other.captured),)) for place in found]
     measured, bind = contrast(model, pair, metric)
-    reads = measured.reads(pair.n_pos)
+    reads = measured.reads(model, base)
     changing = [index for index, place in enumerate(found) if place.can_change]
     runs = Sweep(model, base, [variants[index] for index in changing], read=reads)
     measure = bind(runs.base_logits)

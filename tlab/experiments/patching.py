@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 
 from tlab.engine import Edit, Sweep, Variant, run
-from tlab.errors import UnknownOption, shown
+from tlab.errors import UnequalPrompts, UnknownOption, shown
 from tlab.experiments.controls import alike
 from tlab.experiments.pairs import pair_of
 from tlab.experiments.wording import counted, percent_range, without_controls
 from tlab.manifest import experiment
-from tlab.metrics import checked_metric, logit, logit_diff
+from tlab.metrics import checked_metric, logit, logit_diff, prob
 from tlab.results import Result
 from tlab.targets import parse_targets
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tlab.models import Model
     from tlab.targets import Target
 
-__all__ = ["PatchResult", "are_alike", "base_and_source", "contrast", "patch", "put", "share"]
+__all__ = ["PatchResult", "answer_of", "are_alike", "base_and_source", "contrast", "patch", "put", "share"]
 
 _SHOWN_TOKENS = 6
 _ROUNDING = 1e-5
@@ -143,7 +143,8 @@ def patch(
 
     Raises:
         UnknownTarget: a name cannot be read or lies outside the model.
-        UnequalPrompts: the prompts differ in length.
+        UnequalPrompts: the prompts differ in length, or an encoder's masks stand at different positions.
+        UnusablePrompt: a prompt cannot be read, an encoder's holds no mask, or the model is an encoder-decoder.
         UnknownOption: the direction, the positions or the metric are none of the known.
 
     Cost: two forward passes, and one for the patch and each control from the first patched block and position on.
@@ -163,9 +164,10 @@ def patch(
     other = run(model, source, sites=sites)
     variants = [Variant(_patches(choice, other.captured, where)) for choice in choices]
     measured, bind = contrast(model, pair, metric)
-    runs = Sweep(model, base, variants, read=tuple(dict.fromkeys((*measured.reads(pair.n_pos), pair.n_pos - 1))))
-    other_logits = other.logits[0, [*dict.fromkeys((*measured.reads(pair.n_pos), pair.n_pos - 1))]]
-    n_read = len(measured.reads(pair.n_pos))
+    reads = measured.reads(model, base)
+    n_read, wanted = len(reads), tuple(dict.fromkeys((*reads, measured.shows(model, base))))
+    runs = Sweep(model, base, variants, read=wanted)
+    other_logits = other.logits[0, list(wanted)]
     measure = bind(runs.base_logits[:n_read])
     patched = torch.empty(len(variants), len(other_logits), other_logits.shape[-1])
     for members, logits in runs.run(lambda logits: logits):
@@ -214,15 +216,37 @@ def contrast(
     """Return the metric, and what binds it to the base run's logits.
 
     Without a metric it is the logit difference between the two runs' answers, or the answer's logit if they agree.
+
+    Raises:
+        UnknownOption: the metric is none, or reads outside the prompts.
+        UnusablePrompt: an encoder's prompt holds no mask.
+        UnequalPrompts: an encoder's masks stand at different positions.
+
     """
+    asked = prob("") if metric is None else checked_metric(metric)
+    places = [asked.reads(model, ids) for ids in (pair.clean, pair.corrupted)]
+    if places[0] != places[1]:
+        raise UnequalPrompts(
+            f"prompts unequal: expected the encoder's mask at the same position in both, got {places[0][0]} and "
+            f"{places[1][0]}; move it in one, or give the metric a position"
+        )
     if metric is not None:
-        checked = checked_metric(metric)
-        return checked, lambda reference: checked.bind(model, pair.clean, reference)
-    answers = [int(run(model, ids, read=(-1,)).logits[0, 0].argmax()) for ids in (pair.clean, pair.corrupted)]
+        return asked, lambda reference: asked.bind(model, pair.clean, reference)
+    answers = [answer_of(model, ids) for ids in (pair.clean, pair.corrupted)]
     texts = [model.to_text(answer) for answer in answers]
     if answers[0] == answers[1]:
         return logit(texts[0]), lambda _: logit(answers[0]).bind(model, pair.clean)
     return logit_diff(*texts), lambda _: logit_diff(*answers).bind(model, pair.clean)
+
+
+def answer_of(model: Model, ids: Tensor) -> int:
+    """Return the id of the token that the model holds likeliest where it answers.
+
+    Raises:
+        UnusablePrompt: an encoder's prompt holds no mask.
+
+    """
+    return int(run(model, ids, read=(model.answer_position(ids),)).logits[0, 0].argmax())
 
 
 def share(value: float, clean_value: float, corrupted_value: float, direction: str) -> float:

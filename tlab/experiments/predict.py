@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlab.engine import run
-from tlab.errors import UnknownOption, UnusablePrompt, shown
+from tlab.errors import UnknownOption, shown
 from tlab.experiments.prompts import inputs_of
+from tlab.experiments.reading import reading_position
 from tlab.manifest import experiment
 from tlab.results import Result, percent
 
@@ -99,29 +100,12 @@ def predict(
         raise UnknownOption(f"k refused: expected a whole number from 1 to {model.d_vocab}, got {shown(k)}; try k=10")
     model.check_predicts()
     inputs = inputs_of(model, prompt, target=target)
-    where = _position(model, inputs.ids[0], position)
+    ids = inputs.ids[0]
+    where = model.answer_position(ids) if position is None else reading_position(model, ids, position)
     logits = run(model, inputs, read=(where,)).logits[0, 0]
     is_masked = model.family == "encoder"
     later = "" if is_masked else model.tokenizer.decode(inputs.ids[0, where + 1 :].tolist())
     return Prediction(prompt=prompt, frame=ranked(model, logits, k), position=where, is_masked=is_masked, later=later)
-
-
-def _position(model: Model, ids: Tensor, position: int | None) -> int:
-    if position is None and model.family == "encoder":
-        masks = (ids == model.tokenizer.mask_token_id).nonzero()
-        if len(masks) == 0:
-            raise UnusablePrompt(
-                f"prompt unusable: expected a text with {model.tokenizer.mask_token}, whose place the encoder fills, "
-                f"got none; write it where a word is to be guessed"
-            )
-        return int(masks[0])
-    n_pos = len(ids)
-    chosen = -1 if position is None else position
-    if not isinstance(chosen, int) or isinstance(chosen, bool) or not -n_pos <= chosen < n_pos:
-        raise UnknownOption(
-            f"position refused: expected {-n_pos} to {n_pos - 1}, got {shown(position)}; the prompt has {n_pos} tokens"
-        )
-    return chosen % n_pos
 
 
 def ranked(model: Model, logits: Tensor, k: int) -> pd.DataFrame:

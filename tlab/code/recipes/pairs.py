@@ -68,7 +68,7 @@ def followed(metric: object, n_pairs: int, say: Dialect) -> Chunk:
     listed: list[Any] = list(metric) if isinstance(metric, list | tuple) else [metric] * n_pairs
     # This refuses what is no metric.
     says = [metric_lines(one, say, plain="", answer="", ids="")[0] for one in listed]
-    kinds, places = {one.kind for one in listed}, {one.position for one in listed}
+    kinds, places = {one.kind for one in listed}, {-1 if one.position is None else one.position for one in listed}
     if len(listed) != n_pairs or len(places) > 1 or (len(kinds) > 1 and kinds != _LOGITS):
         raise UnknownOption(
             f"metric refused: expected one of one kind and position for each of {n_pairs} pairs, got {shown(metric)}; "
