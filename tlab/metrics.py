@@ -108,7 +108,7 @@ class Metric:
 
         Args:
             model: knows the tokens.
-            ids: the prompt's, for the loss.
+            ids: the run's own, for the loss.
             reference: the plain run's logits, for the divergence.
 
         Raises:
@@ -238,6 +238,10 @@ def kl(*, position: int | None = None) -> Metric:
 
 def loss() -> Metric:
     """Measure how badly the prompt's own tokens are predicted: mean cross-entropy, in nats a token.
+
+    Between two prompts each run is asked for the next tokens of its own prompt, and the patched run for those of the
+    prompt that is patched: of the corrupted one to denoise, of the clean one to noise. In `tlab.circuits`, whose runs
+    lie between the two, all are asked for the clean prompt's.
 
     Shapes:
         measured: from logits `batch read d_vocab` to `batch`

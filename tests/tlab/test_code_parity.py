@@ -229,6 +229,9 @@ def _paths() -> dict[str, Case]:
             f"path-{number}": Case("path_patch", {**_PAIR, "sender": sender, "receivers": receivers}, one)
             for number, (sender, receivers) in enumerate(ends)
         },
+        "path-loss": Case(
+            "path_patch", {**_PAIR, "sender": "L0H1", "receivers": "L2.mlp", "metric": metrics.loss()}, one
+        ),
         "path-whole-head": Case("path_patch", {**_PAIR, "sender": "L0H3", "receivers": "L2H1"}, one, ("gpt2",)),
         **{
             f"paths-{number}": Case("path_patch_sweep", {**_PAIR, "receivers": receivers, **denoise}, many)

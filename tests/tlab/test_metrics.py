@@ -140,3 +140,52 @@ def test_what_an_encoder_cannot_be_asked_is_refused(dissected: Callable[..., Mod
         tlab.patch(model, "a[MASK]", "[MASK]a", "L0H1")
     with pytest.raises(UnknownOption, match=r"position refused: expected -9 to 8, got '3'"):
         metrics.prob(40, position="3").reads(model, torch.arange(9))  # type: ignore[arg-type]
+
+
+_CLEAN, _CORRUPTED = "one and two", "one or three"[:11]
+_LOSS = metrics.loss()
+
+
+def _loss(logits: Tensor, ids: Tensor) -> float:
+    return float(torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:]))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama-grouped"])
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_every_run_has_its_loss_on_its_own_tokens(
+    name: str, direction: str, dissected: Callable[..., Model], untouched: Callable[..., PreTrainedModel]
+) -> None:
+    model, hf = dissected(name), untouched(name)
+    ids = [model.to_ids(text)[None] for text in (_CLEAN, _CORRUPTED)]
+    with torch.no_grad():
+        own = [float(hf(one, labels=one).loss) for one in ids]
+    base, source = (1, 0) if direction == "denoise" else (0, 1)
+    given = oracle.contribution(hf, name, ids[source], 1, "mlp")
+    patched = _loss(oracle.replaced(hf, name, ids[base], 1, "mlp", by=lambda _: given), ids[base])
+    assert abs(patched - own[base]) > 1e-3
+
+    texts, asked = (_CLEAN, _CORRUPTED), {"metric": _LOSS, "direction": direction}
+    one = tlab.patch(model, *texts, "L1.mlp", controls=0, **asked)
+    assert one.patched_value == pytest.approx(patched, abs=1e-4)
+    path = tlab.path_patch(model, *texts, "L1.mlp", ["L2.mlp", "logits", "L2H0", "L2H1", "L2H2", "L2H3"], **asked)
+    assert path.whole_value == pytest.approx(patched, abs=1e-4)
+    swept = tlab.patch_sweep(model, *texts, over="mlp_out", **asked)
+    guessed = tlab.attribution_patch_sweep(model, *texts, over="resid_pre", **asked)
+    paths = tlab.path_patch_sweep(model, *texts, "logits", **asked)
+    for result in (one, path, swept, guessed, paths):
+        assert [result.clean_value, result.corrupted_value] == pytest.approx(own, abs=1e-4)
+    assert "100 %" not in guessed.explain()
+    at_end = oracle.contribution(hf, name, ids[source], 2, "mlp")[:, 9]
+
+    def exchanged(out: Tensor) -> Tensor:
+        return torch.cat([out[:, :9], at_end[:, None], out[:, 10:]], dim=1)
+
+    by_hand = _loss(oracle.replaced(hf, name, ids[base], 2, "mlp", by=exchanged), ids[base])
+    assert float(swept.values[2, 9]) == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_cut_edges_have_the_loss_of_the_prompt(llama: Model) -> None:
+    ids = llama.to_ids(_CLEAN)[None]
+    with torch.no_grad():
+        own = float(llama.hf(ids, labels=ids).loss)
+    assert tlab.knockout(llama, _CLEAN, [(2, -2)], metric=_LOSS).clean_value == pytest.approx(own, abs=1e-4)

@@ -32,8 +32,8 @@ def metric_lines(metric: object, say: Dialect, *, plain: str, answer: str, ids: 
     kind, pos, neg, at = _read(metric)
     if kind == "loss":
         return "the mean surprise at the prompt's own next tokens, in nats", [
-            "def metric(logits):",
-            f"    return torch.nn.functional.cross_entropy(logits[:-1], {ids}[0, 1:])",
+            f"def metric(logits, ids={ids}):",
+            "    return torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:])",
         ]
     if kind == "kl":
         return "how far the prediction is from the plain run's (KL divergence, in nats)", [
@@ -59,10 +59,11 @@ def metric_lines(metric: object, say: Dialect, *, plain: str, answer: str, ids: 
 def contrast_lines(metric: object, say: Dialect) -> tuple[str, list[str]]:
     """Return the same for two prompts, whose logits the program has in `base`, `clean_logits` and `corrupted_logits`.
 
-    Without a metric it is the logit difference between the two runs' answers, or the answer's logit if they agree.
+    The ids of the run that is changed are in `base_ids`. Without a metric it is the logit difference between the two
+    runs' answers, or the answer's logit if they agree.
     """
     if metric is not None:
-        return metric_lines(metric, say, plain="base", answer="clean_logits", ids="clean_ids")
+        return metric_lines(metric, say, plain="base", answer="clean_logits", ids="base_ids")
     return "how much higher the logit of the clean run's answer is than that of the corrupted run's", [
         "right, wrong = int(clean_logits[-1].argmax()), int(corrupted_logits[-1].argmax())",
         "",

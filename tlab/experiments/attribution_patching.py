@@ -15,6 +15,7 @@ from tlab.experiments.pairs import pair_of
 from tlab.experiments.patch_sweep import places
 from tlab.experiments.patching import base_and_source, contrast
 from tlab.manifest import experiment
+from tlab.metrics import loss
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ class AttributionSweep(Result):
 
     def _checked(self) -> str:
         """Return, for cuts through the whole stream, what the estimates should add up to and what they do."""
-        if self.over not in _CUTS:
+        # Each run has its loss on its own tokens, so that no patch goes from the one to the other.
+        if self.over not in _CUTS or self.metric == loss().label:
             return ""
         sums = (100 * self.estimates.sum(1) / self._gap).tolist()
         return (
@@ -196,7 +198,8 @@ def attribution_patch_sweep(
 
     Invariants:
         Where the metric depends on the place along a straight line, the estimate is what `patch_sweep` measures. With
-        many steps the estimates at `resid_pre` of layer 0 add up to the difference between the two runs.
+        many steps the estimates at `resid_pre` of layer 0 add up to the difference between the two runs, but for
+        `loss`, which each run has on its own tokens.
 
     Raises:
         UnusablePrompt: a prompt cannot be read, an encoder's holds no mask, or the model is an encoder-decoder.
@@ -225,8 +228,8 @@ def attribution_patch_sweep(
     sites = tuple(dict.fromkeys(place.site for place in found))
     reads = measured.reads(model, base)
     runs = [run(model, ids, sites=sites, read=reads) for ids in (base, source)]
-    measure = bind(runs[0].logits[0])
-    base_value, source_value = (float(measure(one.logits)[0]) for one in runs)
+    measure, of_source = (bind(ids, runs[0].logits[0]) for ids in (base, source))
+    base_value, source_value = float(measure(runs[0].logits)), float(of_source(runs[1].logits))
     slopes = mean_gradients(model, base[None], source[None], sites, measure, read=reads, steps=checked_steps(steps))
     estimates = {
         site: ((runs[1].captured[site] - runs[0].captured[site]) * slopes[site])[0].float().cpu() for site in sites

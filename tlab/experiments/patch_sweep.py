@@ -170,8 +170,8 @@ def patch_sweep(
     reads = measured.reads(model, base)
     changing = [index for index, place in enumerate(found) if place.can_change]
     runs = Sweep(model, base, [variants[index] for index in changing], read=reads)
-    measure = bind(runs.base_logits)
-    base_value, source_value = measure(torch.stack([runs.base_logits, other.logits[0, list(reads)]])).tolist()
+    measure, of_source = (bind(ids, runs.base_logits) for ids in (base, source))
+    base_value, source_value = float(measure(runs.base_logits[None])), float(of_source(other.logits[:, list(reads)]))
     values = torch.full((len(found),), base_value)
     values[changing] = sweep(runs, measure, what=f"{len(found)} places").measured
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)

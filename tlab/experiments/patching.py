@@ -139,7 +139,8 @@ def patch(
     Units: values in those of the metric; shares from 0 (none of the way) to 1 (all of it).
 
     Invariants:
-        Patching a prompt with itself changes nothing; patching `L0.resid_pre` everywhere gives the other run.
+        Patching a prompt with itself changes nothing; patching `L0.resid_pre` everywhere gives the other run (whose
+        `loss` is then taken on the tokens of the prompt that is patched).
 
     Raises:
         UnknownTarget: a name cannot be read or lies outside the model.
@@ -168,12 +169,15 @@ def patch(
     n_read, wanted = len(reads), tuple(dict.fromkeys((*reads, measured.shows(model, base))))
     runs = Sweep(model, base, variants, read=wanted)
     other_logits = other.logits[0, list(wanted)]
-    measure = bind(runs.base_logits[:n_read])
+    measure, of_source = (bind(ids, runs.base_logits[:n_read]) for ids in (base, source))
     patched = torch.empty(len(variants), len(other_logits), other_logits.shape[-1])
     for members, logits in runs.run(lambda logits: logits):
         patched[members] = logits.float().cpu()
     values = measure(patched[:, :n_read].to(other_logits.device)).tolist()
-    base_value, source_value = measure(torch.stack([runs.base_logits, other_logits])[:, :n_read]).tolist()
+    base_value, source_value = (
+        float(measure(runs.base_logits[None, :n_read])),
+        float(of_source(other_logits[None, :n_read])),
+    )
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
     rows = {"base": runs.base_logits[-1], "source": other_logits[-1], "patched": patched[0, -1]}
     return PatchResult(
@@ -212,10 +216,11 @@ def base_and_source(pair: Pair, direction: str) -> tuple[Tensor, Tensor]:
 
 def contrast(
     model: Model, pair: Pair, metric: Metric | None
-) -> tuple[Metric, Callable[[Tensor], Callable[[Tensor], Tensor]]]:
-    """Return the metric, and what binds it to the base run's logits.
+) -> tuple[Metric, Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]]:
+    """Return the metric, and what binds it to a run's own ids and to the base run's logits.
 
-    Without a metric it is the logit difference between the two runs' answers, or the answer's logit if they agree.
+    The patched run is a run of the base prompt: its ids are the base's. Without a metric it is the logit difference
+    between the two runs' answers, or the answer's logit if they agree.
 
     Raises:
         UnknownOption: the metric is none, or reads outside the prompts.
@@ -231,12 +236,12 @@ def contrast(
             f"{places[1][0]}; move it in one, or give the metric a position"
         )
     if metric is not None:
-        return asked, lambda reference: asked.bind(model, pair.clean, reference)
+        return asked, lambda ids, reference: asked.bind(model, ids, reference)
     answers = [answer_of(model, ids) for ids in (pair.clean, pair.corrupted)]
     texts = [model.to_text(answer) for answer in answers]
     if answers[0] == answers[1]:
-        return logit(texts[0]), lambda _: logit(answers[0]).bind(model, pair.clean)
-    return logit_diff(*texts), lambda _: logit_diff(*answers).bind(model, pair.clean)
+        return logit(texts[0]), lambda ids, _: logit(answers[0]).bind(model, ids)
+    return logit_diff(*texts), lambda ids, _: logit_diff(*answers).bind(model, ids)
 
 
 def answer_of(model: Model, ids: Tensor) -> int:

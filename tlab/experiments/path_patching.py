@@ -262,10 +262,10 @@ def path_patch(
     measured, bind = contrast(model, pair, metric)
     reads = measured.reads(model, base)
     runs = Sweep(model, base, [*paths.variants([first, *others], ends), paths.whole(first)], read=reads)
-    measure = bind(runs.base_logits)
+    measure, of_source = (bind(ids, runs.base_logits) for ids in (base, source))
     values = sweep(runs, measure, what="paths").measured.tolist()
     other = run(model, source, read=reads).logits
-    base_value, source_value = float(measure(runs.base_logits[None])[0]), float(measure(other)[0])
+    base_value, source_value = float(measure(runs.base_logits[None])), float(of_source(other))
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
     return PathPatch(
         clean=clean,
@@ -335,7 +335,7 @@ def path_patch_sweep(
     measured, bind = contrast(model, pair, metric)
     reads = measured.reads(model, base)
     base_logits, source_logits = (run(model, ids, read=reads).logits for ids in (base, source))
-    measure = bind(base_logits[0])
+    measure, of_source = (bind(ids, base_logits[0]) for ids in (base, source))
     values = torch.full((model.n_layers, model.n_heads + 1), torch.nan)
     embed_value = float("nan")
     senders = senders_before(model, ends)
@@ -354,7 +354,7 @@ def path_patch_sweep(
                     values[sender.layer, -1 if sender.head is None else sender.head] = value
             if not swept.is_complete:
                 break
-    base_value, source_value = float(measure(base_logits)[0]), float(measure(source_logits)[0])
+    base_value, source_value = float(measure(base_logits)), float(of_source(source_logits))
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
     return PathPatchSweep(
         clean=clean,

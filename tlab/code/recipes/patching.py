@@ -80,7 +80,7 @@ def _patch(ask: Request, say: Dialect) -> list[Chunk]:
                 *say.run("patched", "base_ids", edits=edits),
             ],
         ),
-        *three_values(),
+        *three_values(ask),
     ]
 
 

@@ -92,7 +92,7 @@ def _path_patch(ask: Request, say: Dialect) -> list[Chunk]:
             f"The {base} run once more; only the readers are changed, and what follows from them.",
             [*say.definitions(edits), "", *say.run("patched", "base_ids", edits=edits)],
         ),
-        *three_values(),
+        *three_values(ask),
     ]
 
 

@@ -66,11 +66,17 @@ def roles_named(base: str) -> str:
     return f"clean_logits, corrupted_logits = {', '.join(given)}"
 
 
-def three_values() -> list[Chunk]:
+def three_values(ask: Request) -> list[Chunk]:
     """Return the metric in both runs and in the patched one, and the end of the program."""
-    values = "[float(metric(logits)) for logits in (clean_logits, corrupted_logits, patched)]"
+    lines = ["table = [float(metric(logits)) for logits in (clean_logits, corrupted_logits, patched)]"]
+    if getattr(ask.value("metric"), "kind", None) == "loss":
+        # Each run is asked for its own next tokens.
+        lines = [
+            "runs = (clean_logits, clean_ids), (corrupted_logits, corrupted_ids), (patched, base_ids)",
+            "table = [float(metric(logits, ids)) for logits, ids in runs]",
+        ]
     return [
-        Chunk("The clean run, the corrupted run, and the patched one.", [f"table = {values}", "print(table)"]),
+        Chunk("The clean run, the corrupted run, and the patched one.", [*lines, "print(table)"]),
         printed("table[2]"),
     ]
 
