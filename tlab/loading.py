@@ -19,7 +19,7 @@ from tlab import hub, weights
 from tlab.anatomy.layers import UnknownLayer
 from tlab.anatomy.recognise import adopt, anatomy_of
 from tlab.catalogue import CATALOGUE
-from tlab.engine import agrees_with_itself
+from tlab.engine import agrees_with_itself, own_outputs
 from tlab.errors import UnknownModel, UnknownOption, UnsupportedModel, shown
 from tlab.memory import check_fits
 from tlab.models import Model
@@ -176,10 +176,7 @@ def dissect(name: str, hf: Any, tokenizer: Any, *, folder: Path | None = None) -
     try:
         difference = agrees_with_itself(model)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UnsupportedModel(
-            f"model unsupported: expected a transformer whose parts work one by one, got {shown(name)}, "
-            f"a {type(hf).__name__} ({type(error).__name__}); see the list of families in the book"
-        ) from error
+        raise _does_not_run(model, error) from error
     if difference is not None:
         raise UnsupportedModel(
             f"model misunderstood: expected the logits of its own forward pass, got ones that differ by "
@@ -188,11 +185,30 @@ def dissect(name: str, hf: Any, tokenizer: Any, *, folder: Path | None = None) -
     return model
 
 
+def _does_not_run(model: Model, error: Exception) -> UnsupportedModel:
+    """Return what to raise: that the parts do not work one by one, or that not even the whole does."""
+    got = f"got {shown(model.name)}, a {type(model.hf).__name__}"
+    try:
+        own_outputs(model)
+    except Exception as own:  # noqa: BLE001  whatever Hugging Face's own code fails with
+        dtype = "" if model.dtype == torch.float32 else f" in {model.dtype}"
+        repair = "check its configuration" if model.dtype == torch.float32 else "load it with dtype=torch.float32"
+        return UnsupportedModel(
+            f"model unsupported: expected a transformer that runs{dtype}, {got}, whose own forward pass fails "
+            f"({type(own).__name__}: {shown(str(own))}); {repair}"
+        )
+    return UnsupportedModel(
+        f"model unsupported: expected a transformer whose parts work one by one, {got} ({type(error).__name__}); "
+        f"see the list of families in the book"
+    )
+
+
 def _read(place: str, dtype: torch.dtype) -> tuple[Any, Any]:
     config = transformers.AutoConfig.from_pretrained(place)
-    kind = _kind(config)
-    hf, found = kind.from_pretrained(
-        place, config=config, dtype=dtype, attn_implementation="eager", output_loading_info=True
+    # Hugging Face's grouped matrix products for mixtures of experts know no float64; its plain ones do.
+    experts = {"experts_implementation": "eager"} if dtype == torch.float64 else {}
+    hf, found = _kind(config).from_pretrained(
+        place, config=config, dtype=dtype, attn_implementation="eager", output_loading_info=True, **experts
     )
     # Hugging Face would draw what is missing at random. A pooler stands beside the stream, and many files leave it out.
     missing = sorted(name for name in found["missing_keys"] if "pooler" not in name)

@@ -83,8 +83,10 @@ def test_the_map_has_the_fields_of_a_patch_sweep(name: str, over: Any, dissected
         with pytest.raises(UnknownOption, match="over refused"):
             attribution_patch_sweep(model, _CLEAN, _CORRUPTED, over=over, metric=_METRIC)
         return
-    estimated = attribution_patch_sweep(model, _CLEAN, _CORRUPTED, over=over, metric=_METRIC)
-    patched = patch_sweep(model, _CLEAN, _CORRUPTED, over=over, metric=_METRIC)
+    # These prompts hold no mask, where an encoder would answer.
+    metric = metrics.logit_diff("A", "B", position=-1)
+    estimated = attribution_patch_sweep(model, _CLEAN, _CORRUPTED, over=over, metric=metric)
+    patched = patch_sweep(model, _CLEAN, _CORRUPTED, over=over, metric=metric)
     for field in ("clean", "corrupted", "over", "direction", "metric", "unit", "rows", "columns", "column_axis"):
         assert getattr(estimated, field) == getattr(patched, field)
     assert estimated.values.shape == patched.values.shape

@@ -243,7 +243,7 @@ def test_heads_are_chosen_by_layer_and_by_name(llama: Model) -> None:
 
 
 def test_an_encoder_may_be_kept_from_reading_what_comes_later(dissected: Callable[..., Model]) -> None:
-    found = knockout(dissected("bert"), _PROMPT, [(9, 4)], metric=_METRIC, controls=0)
+    found = knockout(dissected("bert"), _PROMPT, [(9, 4)], metric=metrics.logit_diff("A", "B", position=-1), controls=0)
     assert found.edges == ((9, 4),)
     assert abs(found.change) > 1e-4
 

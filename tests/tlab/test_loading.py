@@ -20,7 +20,7 @@ from transformers import AutoModel
 import tlab
 from tlab import memory
 from tlab.engine import run
-from tlab.errors import ModelTooLarge, UnknownModel, UnknownOption, UnusablePrompt
+from tlab.errors import ModelTooLarge, UnknownModel, UnknownOption, UnsupportedModel, UnusablePrompt
 from tlab.hub import check_id
 
 if TYPE_CHECKING:
@@ -154,6 +154,29 @@ def test_a_device_that_is_not_there_is_refused(
         UnknownOption, match=r"device refused: expected one that this machine has, got .*; try device='cpu'"
     ):
         tlab.load(tiny_folders["llama-grouped"], device=device)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mixtral", "qwen2-moe", "qwen3-moe", "olmoe", "granite-moe", "phi-moe", "gpt-oss", "deepseek-v3"],
+)
+def test_a_mixture_of_experts_is_read_in_float64(name: str, tmp_path: Path) -> None:
+    model = tlab.load(zoo.write(name, tmp_path / name), dtype=torch.float64)
+    ids = model.to_ids("one and two")
+    with torch.no_grad():
+        expected = zoo.build(name, dtype=torch.float64)(ids[None]).logits
+    assert expected.dtype == torch.float64
+    assert_close(run(model, ids).logits, expected, rtol=0, atol=1e-9)
+
+
+def test_a_model_that_cannot_run_in_float64_by_itself_is_refused_for_that(tmp_path: Path) -> None:
+    folder = zoo.write("xglm", tmp_path / "xglm")
+    match = (
+        r"expected a transformer that runs in torch\.float64, got .*, a XGLMForCausalLM, whose own forward pass fails "
+    )
+    with pytest.raises(UnsupportedModel, match=match + r"\(RuntimeError: .*\); load it with dtype=torch\.float32"):
+        tlab.load(folder, dtype=torch.float64)
+    assert tlab.load(folder).n_layers == 3
 
 
 @pytest.mark.parametrize(

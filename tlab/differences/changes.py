@@ -86,6 +86,9 @@ def in_dtype(model: Model, dtype: torch.dtype) -> Model:
     """Return the model in another kind of number, as if its weights had been loaded in it."""
     _check_size(model)
     hf = _twin(model.hf)
+    if dtype == torch.float64:
+        # As the loader does: grouped matrix products know no float64.
+        hf.set_experts_implementation("eager")
     for module in hf.modules():
         for name, parameter in module._parameters.items():  # noqa: SLF001  torch offers no way to replace one alone
             if parameter is not None and parameter.is_floating_point():
