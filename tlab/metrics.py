@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlab.errors import UnknownOption, UnusablePrompt, shown
+from tlab.precision import precise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,22 +120,24 @@ class Metric:
             targets = ids[1:]
 
             def loss_of(logits: Tensor) -> Tensor:
-                steps = logits.float().log_softmax(-1)
+                steps = precise(logits).log_softmax(-1)
                 return -steps.gather(-1, targets.expand(len(logits), -1)[..., None])[..., 0].mean(-1)
 
             return loss_of
         if self.kind == "kl":
             if reference is None:
                 raise UnknownOption("metric refused: expected a reference run for kl(), got none; use logit_diff")
-            log_p = reference.float().log_softmax(-1)
-            return lambda logits: (log_p.exp() * (log_p - logits.float().log_softmax(-1))).sum(-1).mean(-1).clamp(min=0)
+            log_p = precise(reference).log_softmax(-1)
+            return lambda logits: (
+                (log_p.exp() * (log_p - precise(logits).log_softmax(-1))).sum(-1).mean(-1).clamp(min=0)
+            )
         pos = model.to_id(self.pos)  # type: ignore[arg-type]
         if self.kind == "prob":
-            return lambda logits: logits[:, 0].float().softmax(-1)[:, pos]
+            return lambda logits: precise(logits[:, 0]).softmax(-1)[:, pos]
         if self.kind == "logit":
-            return lambda logits: logits[:, 0, pos].float()
+            return lambda logits: precise(logits[:, 0, pos])
         neg = model.to_id(self.neg)  # type: ignore[arg-type]
-        return lambda logits: (logits[:, 0, pos] - logits[:, 0, neg]).float()
+        return lambda logits: precise(logits[:, 0, pos]) - precise(logits[:, 0, neg])
 
 
 def logit_diff(pos: str | int, neg: str | int, *, position: int | None = None) -> Metric:

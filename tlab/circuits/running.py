@@ -14,6 +14,7 @@ import torch
 from tlab.engine import run, unembed
 from tlab.engine.branches import Branches
 from tlab.experiments.paths import PORTS
+from tlab.precision import precise
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -53,7 +54,7 @@ class Runner:
         found = []
         for first in range(0, task.n_pairs, self._at_once):
             last = min(first + self._at_once, task.n_pairs)
-            found.append(task.measure(self._logits(edges, first, last), first).float().cpu())
+            found.append(precise(task.measure(self._logits(edges, first, last), first)).cpu())
         return torch.cat(found)
 
     def logits(self, edges: Bool[Tensor, "writer reader"]) -> Float[Tensor, "pair read d_vocab"]:

@@ -13,6 +13,7 @@ from tlab.engine import Edit, run
 from tlab.engine.branches import Branches
 from tlab.engine.gradient import gradients, head_gradients, mlp_gradient
 from tlab.experiments.paths import PORTS
+from tlab.precision import precise_dtype
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -49,7 +50,7 @@ def edge_scores(model: Model, graph: Graph, task: Task, *, steps: int) -> Float[
         for way in _ways(steps):
             slopes = _slopes(model, task, pair, branches, way)
             total += (changes.flatten(1) @ slopes.flatten(1).T).double().cpu()
-    return (total / (steps * task.n_pairs) * graph.possible).float()
+    return (total / (steps * task.n_pairs) * graph.possible).to(precise_dtype(model.dtype))
 
 
 def _ways(steps: int) -> list[float]:

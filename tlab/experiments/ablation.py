@@ -16,6 +16,7 @@ from tlab.experiments.prompts import inputs_of
 from tlab.experiments.replacement import METHODS, ablations, replacements
 from tlab.experiments.wording import without_controls
 from tlab.manifest import experiment
+from tlab.precision import precise, precise_dtype
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result, percent
 from tlab.targets import parse_targets
@@ -182,10 +183,10 @@ def ablate(
         values = replacements(model, sites, n_pos, method=way, reference=texts, seed=seed)
         variants.append(Variant(ablations(choice, values)))
     runs = Sweep(model, inputs, variants, read=(place,))
-    patched = torch.empty(len(variants), model.W_U.shape[1])
+    patched = torch.empty(len(variants), model.W_U.shape[1], dtype=precise_dtype(model.dtype))
     for members, logits in runs.run(lambda logits: logits[:, -1]):
-        patched[members] = logits.float().cpu()
-    clean = runs.base_logits[-1].float().cpu()
+        patched[members] = precise(logits).cpu()
+    clean = precise(runs.base_logits[-1]).cpu()
     token_id = int(clean.argmax()) if token is None else model.to_id(token)
     followed = patched.softmax(-1)[:, token_id].tolist()
     clean_log, patched_log = clean.log_softmax(-1), patched[0].log_softmax(-1)

@@ -15,6 +15,7 @@ from tlab.errors import UnknownOption, UnknownTarget, shown
 from tlab.experiments.foreign_html import neuron_page, standing_alone
 from tlab.experiments.prompts import inputs_of, tokens_of
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.results import HtmlView, Result, percent
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def attention(
 
     def stacked(step: str) -> Tensor:
         found = [captured[f"{prefix}blocks.{index}.{part}.{step}"][0] for index in layers]
-        return torch.stack(found).float().cpu()
+        return precise(torch.stack(found)).cpu()
 
     own = tokens_of(model, inputs.ids[0])
     source = own if inputs.source is None else tokens_of(model, inputs.source[0])

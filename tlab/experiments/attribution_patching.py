@@ -16,6 +16,7 @@ from tlab.experiments.patch_sweep import places
 from tlab.experiments.patching import base_and_source, contrast
 from tlab.manifest import experiment
 from tlab.metrics import loss
+from tlab.precision import precise, precise_dtype
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -232,9 +233,11 @@ def attribution_patch_sweep(
     base_value, source_value = float(measure(runs[0].logits)), float(of_source(runs[1].logits))
     slopes = mean_gradients(model, base[None], source[None], sites, measure, read=reads, steps=checked_steps(steps))
     estimates = {
-        site: ((runs[1].captured[site] - runs[0].captured[site]) * slopes[site])[0].float().cpu() for site in sites
+        site: ((precise(runs[1].captured[site]) - precise(runs[0].captured[site])) * precise(slopes[site]))[0].cpu()
+        for site in sites
     }
-    values = torch.tensor([base_value + _summed(estimates[place.site], place) for place in found])
+    dtype = precise_dtype(model.dtype)
+    values = torch.tensor([base_value + _summed(estimates[place.site], place) for place in found], dtype=dtype)
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
     is_stream = found[0].head is None
     labels = [f"{position} {model.to_text(int(token))!r}" for position, token in enumerate(pair.clean)]

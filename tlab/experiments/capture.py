@@ -14,6 +14,7 @@ from tlab.engine import run
 from tlab.errors import UnknownOption, UnusablePrompt, shown
 from tlab.experiments.prompts import batch_of, inputs_of, tokens_of
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.results import Result
 from tlab.sites import axes_of, check_site
 
@@ -106,7 +107,7 @@ class Capture(Result, Mapping[str, "Tensor"]):
 
 def _mean_norm(tensor: Tensor) -> float:
     smallest = torch.finfo(tensor.dtype).min
-    return float(tensor.masked_fill(tensor <= smallest, 0).float().norm(dim=-1).mean())
+    return float(precise(tensor.masked_fill(tensor <= smallest, 0)).norm(dim=-1).mean())
 
 
 @experiment

@@ -15,6 +15,7 @@ from tlab.experiments.prompts import inputs_of, tokens_of
 from tlab.experiments.reading import reading_position
 from tlab.experiments.wording import counted
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -199,16 +200,16 @@ class _Side:
         done = run(model, inputs, sites=[*streams, *patterns], read=read, predicts=place is not None)
         self.ids: list[int] = ids[0].tolist()
         self.tokens = tokens_of(model, ids[0])
-        self.streams = torch.stack([done.captured[site][0] for site in streams]).float().cpu()
-        self.patterns = [done.captured[site][0].float().cpu() for site in patterns]
-        self.logits = None if place is None else done.logits[0, 0].float().cpu()
+        self.streams = precise(torch.stack([done.captured[site][0] for site in streams])).cpu()
+        self.patterns = [precise(done.captured[site][0]).cpu() for site in patterns]
+        self.logits = None if place is None else precise(done.logits[0, 0]).cpu()
 
     def spread(self) -> Float[Tensor, " layer"]:
         """Return the mean distance between different positions, without the first: as a sink it is like no other."""
         later = self.streams[:, 1:]
         n_pos = later.shape[1]
         if n_pos < 2:  # noqa: PLR2004  one position differs from no other
-            return torch.full((len(later),), torch.nan)
+            return torch.full((len(later),), torch.nan, dtype=self.streams.dtype)
         lengths = later.norm(dim=-1)
         relative = torch.cdist(later, later) / ((lengths[:, :, None] + lengths[:, None]) / 2)
         others = ~torch.eye(n_pos, dtype=torch.bool)

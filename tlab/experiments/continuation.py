@@ -15,6 +15,7 @@ from tlab.engine.decoding import Decoding, stop_ids
 from tlab.errors import UnknownOption, UnusablePrompt, shown
 from tlab.experiments.intervention import finite_number, whole_number
 from tlab.experiments.prompts import inputs_of
+from tlab.precision import precise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,7 +154,7 @@ def continue_text(
     for _ in range(n_most):
         if ids.shape[1] > model.n_ctx:
             return
-        logits = decoding.next_logits(ids)[0].float().cpu()
+        logits = precise(decoding.next_logits(ids)[0]).cpu()
         token_id, drawn_probability = sampling.choose(logits, generator)
         yield _told(model, logits, token_id, drawn_probability, pos=ids.shape[1], n_shown=n_shown)
         if token_id in ends:

@@ -15,6 +15,7 @@ from tlab.experiments.reading import reading_position, watch
 from tlab.experiments.steps import sites_of, steps_of
 from tlab.experiments.wording import counted, exactly
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def dataflow(model: Model, prompt: str, *, position: int | None = None, target: 
         source_tokens=() if inputs.source is None else tokens_of(model, inputs.source[0]),
         position=place,
         answer="" if answer_id is None else model.to_text(answer_id),
-        probability=0.0 if logits is None else float(logits.float().softmax(-1).max()),
+        probability=0.0 if logits is None else float(precise(logits).softmax(-1).max()),
         identity_error=error,
         frame=frame,
     )
@@ -216,9 +217,9 @@ def _rows(steps: Sequence[Step], stack: str, n_pos: int) -> list[_Row]:
         row = {**_EMPTY, "name": step.name, "stack": stack, "kind": step.kind, "site": step.site}
         row |= {"axes": "pos d_model", "shape": f"{n_pos}×{step.out.shape[-1]}", "norm": _length(step.out)}
         if step.before is not None:
-            lengths = step.before.float().norm(dim=-1)
-            row["relative"] = float((step.out.float().norm(dim=-1) / lengths).mean())
-            row["cosine"] = float(torch.cosine_similarity(step.out.float(), step.before.float(), dim=-1).mean())
+            lengths = precise(step.before).norm(dim=-1)
+            row["relative"] = float((precise(step.out).norm(dim=-1) / lengths).mean())
+            row["cosine"] = float(torch.cosine_similarity(precise(step.out), precise(step.before), dim=-1).mean())
         if step.after is not None:
             row["stream_norm"] = _length(step.after)
         rows.append(row)
@@ -226,7 +227,7 @@ def _rows(steps: Sequence[Step], stack: str, n_pos: int) -> list[_Row]:
 
 
 def _length(vectors: Tensor) -> float:
-    return float(vectors.float().norm(dim=-1).mean())
+    return float(precise(vectors).norm(dim=-1).mean())
 
 
 def _read_lens(model: Model, steps: Sequence[Step], rows: Sequence[_Row], answer_id: int) -> None:
@@ -238,7 +239,7 @@ def _read_lens(model: Model, steps: Sequence[Step], rows: Sequence[_Row], answer
     ]
     for first in range(0, len(changed), _AT_ONCE):
         some = changed[first : first + _AT_ONCE]
-        probabilities = unembed(model, torch.cat([stream for _, stream in some])).float().softmax(-1)
+        probabilities = precise(unembed(model, torch.cat([stream for _, stream in some]))).softmax(-1)
         for (row, _), found in zip(some, probabilities, strict=True):
             top = int(found.argmax())
             row["top_token"] = model.to_text(top)
@@ -247,7 +248,7 @@ def _read_lens(model: Model, steps: Sequence[Step], rows: Sequence[_Row], answer
 
 
 def _logits_row(model: Model, logits: Tensor, stack: str, n_pos: int) -> _Row:
-    highest, top = logits.float().softmax(-1).max(-1)
+    highest, top = precise(logits).softmax(-1).max(-1)
     return {
         **_EMPTY,
         "name": "logits",

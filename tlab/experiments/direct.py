@@ -11,6 +11,7 @@ import torch
 
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.freezing import freeze
+from tlab.precision import precise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ class Readout:
             normed = normed @ self._project.T
         # In the model's own precision: the vocabulary is too large to be widened for it.
         narrow: Tensor = normed.to(self._weight.dtype)
-        return (narrow @ self._weight.T).float() * self._factor
+        return precise(narrow @ self._weight.T) * self._factor
 
     def _behind_norm(self, ids: Sequence[int]) -> Tensor:
         rows = self._weight[list(ids)].double() * self._factor

@@ -18,6 +18,7 @@ from tlab.experiments.intervention import checked_layer, whole_number
 from tlab.experiments.prompts import inputs_of
 from tlab.experiments.wording import counted
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result
 
@@ -215,7 +216,7 @@ def random_direction(length: float, width: int, seed: int) -> Float[Tensor, " d_
 def median_length(streams: Sequence[Float[Tensor, "pos d_model"]]) -> float:
     """Return the median length of the streams' vectors, the first position left out where there are others."""
     later = [stream[1:] for stream in streams if len(stream) > 1] or list(streams)
-    return float(torch.cat(later).float().norm(dim=-1).median())
+    return float(precise(torch.cat(later)).norm(dim=-1).median())
 
 
 def _listed(name: str, value: Any) -> tuple[str, ...]:  # noqa: ANN401  checked here
@@ -230,7 +231,7 @@ def _listed(name: str, value: Any) -> tuple[str, ...]:  # noqa: ANN401  checked 
 def _streams(model: Model, prompts: Sequence[str], layer: int) -> list[Float[Tensor, "pos d_model"]]:
     site = f"blocks.{layer}.resid_post"
     runs = [run(model, inputs_of(model, prompt), sites=[site], predicts=False) for prompt in prompts]
-    return [finished.captured[site][0].float().cpu() for finished in runs]
+    return [precise(finished.captured[site][0]).cpu() for finished in runs]
 
 
 def _at(stream: Float[Tensor, "pos d_model"], position: object, prompt: str) -> Float[Tensor, " d_model"]:
@@ -243,8 +244,8 @@ def _at(stream: Float[Tensor, "pos d_model"], position: object, prompt: str) -> 
 
 def _rows(model: Model, rows: Tensor, tokens: Sequence[str]) -> Float[Tensor, "token d_model"]:
     if not tokens:
-        return rows.float().mean(0, keepdim=True).cpu()
-    return rows[[model.to_id(token) for token in tokens]].float().cpu()
+        return precise(rows).mean(0, keepdim=True).cpu()
+    return precise(rows[[model.to_id(token) for token in tokens]]).cpu()
 
 
 def _sides(plus: Sequence[str], minus: Sequence[str], sides: Sequence[Tensor]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from tlab.experiments.intervention import Interventions, finite_number, push_of,
 from tlab.experiments.prompts import inputs_of
 from tlab.experiments.steering import text_loss
 from tlab.manifest import experiment
+from tlab.precision import precise, precise_dtype
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result
 
@@ -202,9 +203,9 @@ def _measured(model: Model, inputs: Inputs, pushes: Sequence[Push], metric: Metr
     read = metric.reads(model, inputs.ids[0])
     sweep = Sweep(model, inputs, [Variant(push.edits(0, n_pos, n_pos)) for push in pushes], read=read)
     measure = metric.bind(model, inputs.ids[0], sweep.base_logits)
-    values = torch.empty(len(pushes))
+    values = torch.empty(len(pushes), dtype=precise_dtype(model.dtype))
     for members, measured in sweep.run(measure):
-        values[members] = measured.float().cpu()
+        values[members] = precise(measured).cpu()
     return float(measure(sweep.base_logits[None])[0]), values
 
 
@@ -215,7 +216,7 @@ def _losses(model: Model, reference: Sequence[str], pushes: Sequence[Push]) -> t
         raise UnknownOption(
             f"reference refused: expected a list of sentences, got {shown(reference)}; leave it out to use tlab's own"
         )
-    plain, steered, n_tokens = 0.0, torch.zeros(len(pushes)), 0
+    plain, steered, n_tokens = 0.0, torch.zeros(len(pushes), dtype=precise_dtype(model.dtype)), 0
     for text in texts:
         inputs = _as_target(model, text)
         n_steps = inputs.ids.shape[1] - 1

@@ -12,6 +12,7 @@ from tlab.engine import run
 from tlab.experiments.direct import Leaving
 from tlab.experiments.spot import empty_effects, last_site, readout_at, said, token_effects
 from tlab.experiments.wording import exactly
+from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def zoom_head(model: Model, spot: Spot, head: int, *, is_cross: bool, k: int) ->
     shared = head // (seen["q"].shape[1] // seen["k"].shape[1])
     write = _writes(spot, attn, "cross" if is_cross else "attn", seen["z"], head)
     effects, answer, answer_effect = _speech(model, spot, done, write[spot.position], k)
-    scores = seen["scores"][head].float()
+    scores = precise(seen["scores"][head])
     mask = scores > torch.finfo(model.dtype).min / 2
     before = done.captured[_before(spot)][0, spot.position]
     return HeadZoom(
@@ -160,7 +161,7 @@ def zoom_head(model: Model, spot: Spot, head: int, *, is_cross: bool, k: int) ->
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    return tensor.float().cpu().contiguous()
+    return precise(tensor).cpu().contiguous()
 
 
 def _before(spot: Spot) -> str:
@@ -188,7 +189,7 @@ def _speech(model: Model, spot: Spot, done: Run, write: Tensor, k: int) -> tuple
 
 def _identities(spot: Spot, attn: Attention, place: str, seen: dict[str, Tensor]) -> dict[str, float]:
     """Measure, in all heads of the layer, what must hold between the steps."""
-    pattern, v, z = seen["pattern"].float(), seen["v"].float(), seen["z"].float()
+    pattern, v, z = precise(seen["pattern"]), precise(seen["v"]), precise(seen["z"])
     v = v.repeat_interleave(pattern.shape[0] // v.shape[1], dim=1)
     written = torch.einsum("phe,hem->pm", seen["z"], attn.W_O)
     written = written if attn.b_O is None else written + attn.b_O
@@ -197,7 +198,7 @@ def _identities(spot: Spot, attn: Attention, place: str, seen: dict[str, Tensor]
     total, row = pattern.sum(-1), "rows of the pattern"
     sinks: Tensor | None = getattr(attn.module, "sinks", None)
     if sinks is not None:
-        total, row = total + _sunk(seen["scores"].float(), sinks), "rows of the pattern and the sinks"
+        total, row = total + _sunk(precise(seen["scores"]), sinks), "rows of the pattern and the sinks"
     return {
         f"{row} sum to 1": float((total - 1).abs().max()),
         "pattern @ v is z": _apart(torch.einsum("hds,she->dhe", pattern, v), z),
@@ -207,9 +208,9 @@ def _identities(spot: Spot, attn: Attention, place: str, seen: dict[str, Tensor]
 
 def _sunk(scores: Float[Tensor, "head dest_pos src_pos"], sinks: Tensor) -> Float[Tensor, "head dest_pos"]:
     """Return the share of the attention that a learned sink takes, which reads nothing (GPT-OSS)."""
-    columns = sinks.float()[:, None].expand(scores.shape[:2])
+    columns = precise(sinks)[:, None].expand(scores.shape[:2])
     return (columns - torch.cat([scores, columns[..., None]], dim=-1).logsumexp(-1)).exp()
 
 
 def _apart(found: Tensor, expected: Tensor) -> float:
-    return float((found.float() - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1e-12))
+    return float((precise(found) - precise(expected)).abs().max() / precise(expected).abs().max().clamp(min=1e-12))

@@ -12,6 +12,7 @@ from tlab.engine import run
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.reading import watch
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _measured(model: Model, ids: Int[Tensor, "batch pos"], period: int) -> dict[
     found: dict[int, Float[Tensor, "score head"]] = {}
 
     def note(layer: int, pattern: Tensor) -> None:
-        found[layer] = _scored(pattern.float(), period).cpu()
+        found[layer] = _scored(precise(pattern), period).cpu()
 
     edits = [
         watch(f"blocks.{layer}.attn.pattern", lambda pattern, layer=layer: note(layer, pattern))  # type: ignore[misc]

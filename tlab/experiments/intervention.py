@@ -15,6 +15,7 @@ from torch import Tensor
 from tlab.engine import Edit
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.replacement import ablations, replacements
+from tlab.precision import precise
 from tlab.targets import parse_targets
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def checked_vector(model: Model, vector: Any) -> Float[Tensor, " d_model"]:  # n
         )
     if not bool(numbers.isfinite().all()):
         raise UnknownOption("vector refused: expected finite numbers, got some that are not; make it again")
-    return numbers.detach().cpu().float()
+    return precise(numbers.detach().cpu())
 
 
 def checked_layer(model: Model, layer: Any) -> int:  # noqa: ANN401  whatever a caller gave

@@ -14,6 +14,7 @@ from tlab.experiments.attention_edges import edges_of, forbidden, heads_of, othe
 from tlab.experiments.sweeping import sweep
 from tlab.manifest import experiment
 from tlab.metrics import checked_metric, prob
+from tlab.precision import precise, precise_dtype
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -236,9 +237,9 @@ def knockout(
     answer = int(runs.base_logits[-1].argmax())
     measured = prob(model.to_text(answer)) if metric is None else metric
     measure = (prob(answer) if metric is None else metric).bind(model, ids, runs.base_logits[: len(reads)])
-    logits = torch.empty(len(variants), *runs.base_logits.shape)
+    logits = torch.empty(len(variants), *runs.base_logits.shape, dtype=precise_dtype(model.dtype))
     for members, found in runs.run(lambda found: found):
-        logits[members] = found.float().cpu()
+        logits[members] = precise(found).cpu()
     values = measure(logits[:, : len(reads)].to(ids.device)).tolist()
     sites = [f"blocks.{layer}.attn.pattern" for layer in chosen]
     pattern = run(model, ids, sites=sites, predicts=False).captured
@@ -253,7 +254,7 @@ def knockout(
         clean_value=float(measure(runs.base_logits[None, : len(reads)])[0]),
         patched_value=values[0],
         removed=_removed(pattern, pairs, chosen, ends),
-        frame=_comparison(model, runs.base_logits[-1].float().cpu(), logits[0, -1]),
+        frame=_comparison(model, precise(runs.base_logits[-1]).cpu(), logits[0, -1]),
         controls={
             " ".join(map(str, sorted({source for source, _ in other}))): value
             for other, value in zip(others, values[1:], strict=True)

@@ -14,6 +14,7 @@ from tlab.experiments.intervention import whole_number
 from tlab.experiments.prompts import inputs_of, tokens_of
 from tlab.experiments.reading import reading_position
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -221,8 +222,8 @@ class Reading:
         columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
         for first in range(0, len(self.tokens), _AT_ONCE):
             some = slice(first, first + _AT_ONCE)
-            log_q = read(layer, self.streams[layer][some]).float().log_softmax(-1)
-            log_p = self.final[some].float().log_softmax(-1)
+            log_q = precise(read(layer, self.streams[layer][some])).log_softmax(-1)
+            log_p = precise(self.final[some]).log_softmax(-1)
             top, ids = log_q.max(-1)
             followed = log_q[:, self.followed_id]
             columns["top_token"] += [model.to_text(token_id) for token_id in ids.tolist()]

@@ -12,6 +12,7 @@ from tlab.errors import UnknownOption, shown
 from tlab.experiments.direct import Leaving
 from tlab.experiments.spot import last_site, readout_at, token_effects
 from tlab.experiments.wording import exactly
+from tlab.precision import precise
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -107,9 +108,9 @@ def zoom_mlp(model: Model, spot: Spot, *, k: int) -> MlpZoom:
     predicts = model.anatomy.unembed is not None and not spot.prefix
     read = (spot.position,) if predicts else None
     done = run(model, spot.inputs, sites=[*sites.values(), last_site(model)], read=read, predicts=predicts)
-    seen = {step: done.captured[site][0].float().cpu() for step, site in sites.items()}
+    seen = {step: precise(done.captured[site][0]).cpu() for step, site in sites.items()}
     post = done.captured[sites["post"]][0]
-    lengths = seen["post"][spot.position].abs() * mlp.W_out.float().norm(dim=-1).cpu()
+    lengths = seen["post"][spot.position].abs() * precise(mlp.W_out).norm(dim=-1).cpu()
     answer, frame = _neurons(model, spot, done, post[spot.position], lengths.topk(min(k, len(lengths))).indices)
     for step in ("pre", "pre_linear"):
         values = seen.get(step, seen["pre"])[spot.position][frame["neuron"].tolist()]
@@ -117,7 +118,7 @@ def zoom_mlp(model: Model, spot: Spot, *, k: int) -> MlpZoom:
     frame["length"] = lengths[frame["neuron"].tolist()].tolist()
     written = post @ mlp.W_out if mlp.down.bias is None else post @ mlp.W_out + mlp.down.bias
     norm = spot.block.norms.get("mlp_post")
-    again = ((written if norm is None else norm(written[None])[0]) * spot.block.scale).float().cpu()
+    again = precise((written if norm is None else norm(written[None])[0]) * spot.block.scale).cpu()
     shares = lengths**2
     return MlpZoom(
         prompt=spot.prompt,
@@ -139,7 +140,7 @@ def _neurons(model: Model, spot: Spot, done: Run, post: Tensor, chosen: Tensor) 
     """Return the answer and what each chosen neuron says for it and for all other tokens."""
     mlp: Any = spot.block.mlp
     ids = chosen.tolist()
-    frame = pd.DataFrame({"neuron": ids, "activation": post[ids].float().tolist()})
+    frame = pd.DataFrame({"neuron": ids, "activation": precise(post[ids]).tolist()})
     readout = readout_at(model, spot, done)
     if readout is None:
         return "", frame.assign(answer_effect=0.0, promoted="", suppressed="")

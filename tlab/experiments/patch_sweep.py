@@ -14,6 +14,7 @@ from tlab.experiments.pairs import pair_of
 from tlab.experiments.patching import are_alike, base_and_source, contrast, put
 from tlab.experiments.sweeping import sweep
 from tlab.manifest import experiment
+from tlab.precision import precise_dtype
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def patch_sweep(
     runs = Sweep(model, base, [variants[index] for index in changing], read=reads)
     measure, of_source = (bind(ids, runs.base_logits) for ids in (base, source))
     base_value, source_value = float(measure(runs.base_logits[None])), float(of_source(other.logits[:, list(reads)]))
-    values = torch.full((len(found),), base_value)
+    values = torch.full((len(found),), base_value, dtype=precise_dtype(model.dtype))
     values[changing] = sweep(runs, measure, what=f"{len(found)} places").measured
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
     columns, axis = _columns(model, pair, over, found)

@@ -15,6 +15,7 @@ from tlab.experiments.pairs import pair_of
 from tlab.experiments.wording import counted, percent_range, without_controls
 from tlab.manifest import experiment
 from tlab.metrics import checked_metric, logit, logit_diff, prob
+from tlab.precision import precise, precise_dtype
 from tlab.results import Result
 from tlab.targets import parse_targets
 
@@ -170,9 +171,9 @@ def patch(
     runs = Sweep(model, base, variants, read=wanted)
     other_logits = other.logits[0, list(wanted)]
     measure, of_source = (bind(ids, runs.base_logits[:n_read]) for ids in (base, source))
-    patched = torch.empty(len(variants), len(other_logits), other_logits.shape[-1])
+    patched = torch.empty(len(variants), *other_logits.shape, dtype=precise_dtype(model.dtype))
     for members, logits in runs.run(lambda logits: logits):
-        patched[members] = logits.float().cpu()
+        patched[members] = precise(logits).cpu()
     values = measure(patched[:, :n_read].to(other_logits.device)).tolist()
     base_value, source_value = (
         float(measure(runs.base_logits[None, :n_read])),
@@ -313,7 +314,7 @@ def _table(model: Model, rows: Mapping[str, Tensor], direction: str) -> pd.DataF
     names = (
         {"base": "corrupted", "source": "clean"} if direction == "denoise" else {"base": "clean", "source": "corrupted"}
     )
-    probabilities = {names.get(name, name): logits.float().softmax(-1).cpu() for name, logits in rows.items()}
+    probabilities = {names.get(name, name): precise(logits).softmax(-1).cpu() for name, logits in rows.items()}
     tops = [p.topk(_SHOWN_TOKENS).indices.tolist() for p in probabilities.values()]
     chosen = list(dict.fromkeys(token for top in zip(*tops, strict=True) for token in top))[: 2 * _SHOWN_TOKENS]
     columns = {name: probabilities[name][chosen].tolist() for name in ("clean", "corrupted", "patched")}

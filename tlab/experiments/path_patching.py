@@ -18,6 +18,7 @@ from tlab.experiments.paths import Paths, check_sums, parse_receivers, parse_sen
 from tlab.experiments.sweeping import slowly, sweep
 from tlab.experiments.wording import counted, percent_range, without_controls
 from tlab.manifest import experiment
+from tlab.precision import precise_dtype
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -336,7 +337,7 @@ def path_patch_sweep(
     reads = measured.reads(model, base)
     base_logits, source_logits = (run(model, ids, read=reads).logits for ids in (base, source))
     measure, of_source = (bind(ids, base_logits[0]) for ids in (base, source))
-    values = torch.full((model.n_layers, model.n_heads + 1), torch.nan)
+    values = torch.full((model.n_layers, model.n_heads + 1), torch.nan, dtype=precise_dtype(model.dtype))
     embed_value = float("nan")
     senders = senders_before(model, ends)
     n_kept = 4 * (len({receiver.layer for receiver in ends}) + 2)

@@ -12,6 +12,7 @@ from tlab.errors import UnknownOption, shown
 from tlab.experiments.prompts import inputs_of
 from tlab.experiments.reading import reading_position
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -114,12 +115,12 @@ def ranked(model: Model, logits: Tensor, k: int) -> pd.DataFrame:
     Shapes:
         logits: `d_vocab`
     """
-    probabilities, ids = logits.float().softmax(-1).topk(k)
+    probabilities, ids = precise(logits).softmax(-1).topk(k)
     return pd.DataFrame(
         {
             "rank": range(1, k + 1),
             "token": [model.to_text(token_id) for token_id in ids.tolist()],
             "probability": probabilities.tolist(),
-            "logit": logits[ids].float().tolist(),
+            "logit": precise(logits[ids]).tolist(),
         }
     )

@@ -13,6 +13,7 @@ from tlab.experiments.continuation import Sampling, beginning, continuation_text
 from tlab.experiments.direction import median_length, random_direction
 from tlab.experiments.intervention import Interventions, push_of, whole_number
 from tlab.manifest import experiment
+from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def steer(
     push = push_of(model, vector, layer=layer, coef=coef, positions=positions, n_prompt=n_prompt)
     followed = None if token is None else model.to_id(token)
     plain = run(model, inputs, sites=[push.site], read=(n_prompt - 1,))
-    clean = plain.logits[0, 0].float().cpu()
+    clean = precise(plain.logits[0, 0]).cpu()
     steered, *random = [_next_logits(model, inputs, one) for one in (push, *_controls(push, n_controls, seed))]
     token_id = int(clean.argmax()) if followed is None else followed
     texts = []
@@ -205,7 +206,7 @@ def text_loss(model: Model, inputs: Inputs, new_ids: Sequence[int]) -> float:
     # The last token is predicted, and predicts nothing that is asked for.
     ids = torch.cat([inputs.ids, new[None, :-1]], dim=1)
     read = range(n_prompt - 1, ids.shape[1])
-    logits = run(model, Inputs(ids, source=inputs.source), read=read).logits[0].float()
+    logits = precise(run(model, Inputs(ids, source=inputs.source), read=read).logits[0])
     return float(-logits.log_softmax(-1).gather(-1, new[:, None]).mean())
 
 
@@ -225,7 +226,7 @@ def _controls(push: Push, n_controls: int, seed: int) -> list[Push]:
 def _next_logits(model: Model, inputs: Inputs, push: Push) -> Float[Tensor, " d_vocab"]:
     n_prompt = inputs.ids.shape[1]
     edits = push.edits(0, n_prompt, n_prompt)
-    return run(model, inputs, edits=edits, read=(n_prompt - 1,)).logits[0, 0].float().cpu()
+    return precise(run(model, inputs, edits=edits, read=(n_prompt - 1,)).logits[0, 0]).cpu()
 
 
 def _divergence(clean: Tensor, steered: Tensor) -> float:

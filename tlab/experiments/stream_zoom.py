@@ -12,6 +12,7 @@ from tlab.engine import run, unembed
 from tlab.experiments.direct import Readout, obstacle
 from tlab.experiments.spot import last_site, said, token_effects
 from tlab.experiments.wording import counted
+from tlab.precision import precise
 from tlab.results import Result, percent
 from tlab.sites import axes_of
 
@@ -93,7 +94,7 @@ def zoom_stream(model: Model, spot: Spot, site: str, *, k: int) -> StreamZoom:
     sites = [site, last_site(model)] if reading == "direct" else [site]
     done = run(model, spot.inputs, sites=sites, predicts=site == "logits")
     found = done.captured[site][0]
-    tensor = found.float().cpu()
+    tensor = precise(found).cpu()
     is_read = site.endswith(("cross_attn.k", "cross_attn.v"))
     tokens, axes = spot.source_tokens if is_read else spot.tokens, axes_of(site)
     frame = _lengths(tensor, axes, tokens)
@@ -133,11 +134,11 @@ def _reading(model: Model, spot: Spot, site: str) -> str:
 
 def _lens(model: Model, found: Tensor, site: str) -> Float[Tensor, "pos d_vocab"]:
     if site == "logits":
-        return found.float().cpu()
+        return precise(found).cpu()
     if site == "ln_final.out":
         project, head = model.anatomy.decoder.project, model.anatomy.unembed
-        return head(found if project is None else project(found)).float().cpu()  # type: ignore[misc]
-    return unembed(model, found).float().cpu()
+        return precise(head(found if project is None else project(found))).cpu()  # type: ignore[misc]
+    return precise(unembed(model, found)).cpu()
 
 
 def _direct(model: Model, done: Run, found: Tensor) -> Float[Tensor, "pos d_vocab"]:

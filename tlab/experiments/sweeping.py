@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from tqdm import tqdm
 
+from tlab.precision import precise, precise_dtype
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -56,7 +58,7 @@ def sweep(runs: Sweep, measure: Callable[[Tensor], Tensor], *, what: str) -> Swe
         what: for the progress line, e.g. `270 heads`.
 
     """
-    values = torch.full((runs.n_variants,), torch.nan)
+    values = torch.full((runs.n_variants,), torch.nan, dtype=precise_dtype(runs.base_logits.dtype))
     n_done = 0
     about_s = runs.estimated_s
     bar = tqdm(
@@ -69,7 +71,7 @@ def sweep(runs: Sweep, measure: Callable[[Tensor], Tensor], *, what: str) -> Swe
     with bar:
         try:
             for members, found in runs.run(measure):
-                values[members] = found.float().cpu()
+                values[members] = precise(found).cpu()
                 n_done += len(members)
                 bar.update(len(members))
         except KeyboardInterrupt:

@@ -15,6 +15,7 @@ import torch
 from tlab.engine import Edit, run
 from tlab.errors import UnsupportedModel, shown
 from tlab.experiments.intervention import whole_number
+from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _pushed(model: Model, ids: Tensor, site: str, change: Tensor) -> Tensor:
 
 def _last(logits: Tensor) -> Tensor:
     last: Tensor = logits[0, -1]
-    return last.float().cpu()
+    return precise(last).cpu()
 
 
 def _draws(
