@@ -12,7 +12,7 @@ from tlab.engine import run
 from tlab.experiments.direct import Leaving
 from tlab.experiments.spot import empty_effects, last_site, readout_at, said, token_effects
 from tlab.experiments.wording import exactly
-from tlab.precision import precise
+from tlab.precision import precise, precise_dtype
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def zoom_head(model: Model, spot: Spot, head: int, *, is_cross: bool, k: int) ->
         mask=mask.cpu(),
         pattern=_plain(seen["pattern"][head]),
         z=_plain(seen["z"][:, head]),
-        write=_plain(write),
+        write=_plain(write.to(precise_dtype(model.dtype))),
         relative_size=float(write[spot.position].norm() / before.double().norm()),
         effects=effects,
         answer=answer,
