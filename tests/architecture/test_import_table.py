@@ -44,6 +44,7 @@ _EXPERIMENTS = _Room(
         "tlab.manifest",
         "tlab.metrics",
         "tlab.models",
+        "tlab.precision",
         "tlab.references",
         "tlab.results",
         "tlab.sites",

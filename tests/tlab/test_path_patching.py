@@ -231,6 +231,19 @@ def test_an_interrupted_sweep_keeps_what_it_found_and_says_so(llama: Model, monk
     assert path_patch_sweep(llama, _CLEAN, _CORRUPTED, "logits", metric=_METRIC).explain().startswith("Nothing was")
 
 
+def test_the_table_says_of_each_sender_which_part_it_is(llama: Model) -> None:
+    frame = path_patch_sweep(llama, _CLEAN, _CORRUPTED, "logits", metric=_METRIC).to_frame()
+    assert list(frame.columns) == ["sender", "layer", "part", "head", "value", "share"]
+    assert str(frame["head"].dtype) == "Int64"
+    assert str(frame["layer"].dtype) == "int64"
+    assert frame["part"].tolist() == ["embed", *3 * ["head", "head", "head", "head", "mlp"]]
+    heads = frame[frame["part"] == "head"]
+    assert heads["head"].tolist() == 3 * [0, 1, 2, 3]
+    names = [f"L{row.layer}H{row.head}" for row in heads.itertuples()]
+    assert heads["sender"].tolist() == names
+    assert frame.loc[frame["part"] != "head", "head"].isna().all()
+
+
 def test_the_pictures_show_the_shares(llama: Model) -> None:
     one = path_patch(llama, _CLEAN, _CORRUPTED, "L0H0", "logits", metric=_METRIC, controls=2)
     bars = view.draw(one).data

@@ -174,13 +174,22 @@ class PathPatchSweep(Result):
         return (self.values - base) / (other - base)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return `sender layer head value share`, one row a sender that has a path; `head` is `mlp` for MLPs."""
+        """Return `sender layer part head value share`, one row a sender that has a path.
+
+        `part` is `embed`, `head` or `mlp`; only heads have a number in `head`, and the embedding's layer is -1.
+        """
         share_of_embed = share(self.embed_value, self.clean_value, self.corrupted_value, self.direction)
-        records = [("embed", -1, "embed", self.embed_value, share_of_embed)]
+        records: list[tuple[str, int, str, int | None, float, float]] = [
+            ("embed", -1, "embed", None, self.embed_value, share_of_embed)
+        ]
         for layer, values, shares in zip(self.rows, self.values.tolist(), self.shares.tolist(), strict=True):
-            names = [f"L{layer}.mlp" if column == "mlp" else f"L{layer}H{column}" for column in self.columns]
-            records += list(zip(names, [layer] * len(names), self.columns, values, shares, strict=True))
-        frame = pd.DataFrame(records, columns=["sender", "layer", "head", "value", "share"])
+            for column, value, part in zip(self.columns, values, shares, strict=True):
+                if column == "mlp":
+                    records.append((f"L{layer}.mlp", layer, "mlp", None, value, part))
+                else:
+                    records.append((f"L{layer}H{column}", layer, "head", int(column), value, part))
+        frame = pd.DataFrame(records, columns=["sender", "layer", "part", "head", "value", "share"])
+        frame["head"] = frame["head"].astype("Int64")
         return frame[~frame["value"].isna()].reset_index(drop=True)
 
     def _twin_frame(self) -> pd.DataFrame:
