@@ -87,7 +87,8 @@ def test_the_map_has_the_fields_of_a_patch_sweep(name: str, over: Any, dissected
     metric = metrics.logit_diff("A", "B", position=-1)
     estimated = attribution_patch_sweep(model, _CLEAN, _CORRUPTED, over=over, metric=metric)
     patched = patch_sweep(model, _CLEAN, _CORRUPTED, over=over, metric=metric)
-    for field in ("clean", "corrupted", "over", "direction", "metric", "unit", "rows", "columns", "column_axis"):
+    same = ("clean", "corrupted", "over", "direction", "metric", "unit", "rows", "columns", "column_axis", "tokens")
+    for field in same:
         assert getattr(estimated, field) == getattr(patched, field)
     assert estimated.values.shape == patched.values.shape
     assert_close(torch.tensor(estimated.clean_value), torch.tensor(patched.clean_value), rtol=1e-4, atol=1e-4)

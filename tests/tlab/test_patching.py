@@ -196,3 +196,37 @@ def test_the_name_lives_at_its_position_and_then_at_the_end(model: Model) -> Non
     assert not bool(shares[:, :9].any())
     alone = tlab.patch(model, MARY, JOHN, "L15.resid_pre", positions=[9], metric=metrics.logit_diff(" Mary", " John"))
     torch.testing.assert_close(float(swept.values[15, 9]), alone.patched_value, rtol=0, atol=1e-4)
+
+
+def test_the_table_counts_places_in_whole_numbers(llama: Model) -> None:
+    for verb in (tlab.patch_sweep, tlab.attribution_patch_sweep):
+        frame = verb(llama, CLEAN, CORRUPTED, metric=METRIC).to_frame()
+        assert list(frame.columns) == ["layer", "pos", "token", "value", "share"]
+        assert [str(frame[name].dtype) for name in ("layer", "pos")] == ["int64", "int64"]
+        assert frame["pos"].tolist() == 3 * list(range(11))
+        assert frame["token"].tolist() == 3 * list(CLEAN)
+        heads = verb(llama, CLEAN, CORRUPTED, over="heads", metric=METRIC).to_frame()
+        assert list(heads.columns) == ["layer", "head", "value", "share"]
+        assert heads["head"].tolist() == 3 * [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("over", ["k", "v"])
+def test_shared_keys_and_values_are_called_what_they_are(
+    llama: Model, dissected: Callable[..., Model], over: str
+) -> None:
+    n_sharing = llama.n_heads // llama.n_kv_heads
+    assert n_sharing > 1
+    for verb in (tlab.patch_sweep, tlab.attribution_patch_sweep):
+        shared = verb(llama, CLEAN, CORRUPTED, over=over, metric=METRIC)
+        assert shared.column_axis == "kv_head"
+        assert shared.to_frame()["kv_head"].tolist() == 3 * list(range(llama.n_kv_heads))
+        assert "head" not in shared.to_frame()
+        assert shared.plot().layout.xaxis.title.text == "kv_head"
+        row = shared.to_frame().sort_values("share", key=abs, ascending=False).iloc[0]
+        first = int(row["kv_head"]) * n_sharing
+        named = f"layer {int(row['layer'])} kv_head {int(row['kv_head'])} (shared by heads {first} to "
+        assert f"{named}{first + n_sharing - 1})" in shared.explain()
+        own = verb(dissected("gpt2"), CLEAN, CORRUPTED, over=over, metric=METRIC)
+        assert own.column_axis == "head"
+        assert "kv_head" not in own.explain()
+    assert "kv_head" in tlab.patch_sweep(llama, CLEAN, CORRUPTED, over=over, metric=METRIC).code("torch")

@@ -12,12 +12,13 @@ from tlab.engine import Edit, run
 from tlab.engine.gradient import gradients
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.pairs import pair_of
-from tlab.experiments.patch_sweep import places
+from tlab.experiments.patch_sweep import columns_of, places
 from tlab.experiments.patching import base_and_source, contrast
+from tlab.experiments.place_map import PlaceMap
 from tlab.manifest import experiment
 from tlab.metrics import loss
 from tlab.precision import precise, precise_dtype
-from tlab.results import Result, percent
+from tlab.results import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ _CUTS = ("resid_pre", "resid_mid")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AttributionSweep(Result):
+class AttributionSweep(PlaceMap):
     """An estimate for every place of what `patch_sweep` would measure there.
 
     Args:
@@ -55,8 +56,10 @@ class AttributionSweep(Result):
         corrupted_value: likewise.
         values: of the metric with the place patched, as estimated.
         rows: the layers.
-        columns: the positions with their tokens (`9 ' John'`), or the heads.
-        column_axis: `pos` or `head`.
+        columns: the positions, or the heads.
+        column_axis: `pos`, `head`, or `kv_head` for keys and values that several heads share.
+        tokens: the clean prompt's, where the columns are positions; empty for heads.
+        n_sharing: how many heads share each key and value.
 
     """
 
@@ -71,8 +74,10 @@ class AttributionSweep(Result):
     corrupted_value: float
     values: Float[Tensor, "layer column"]
     rows: tuple[int, ...]
-    columns: tuple[str, ...]
+    columns: tuple[int, ...]
     column_axis: str
+    tokens: tuple[str, ...] = ()
+    n_sharing: int = 1
 
     @property
     def estimates(self) -> Float[Tensor, "layer column"]:
@@ -94,18 +99,6 @@ class AttributionSweep(Result):
     def _gap(self) -> float:
         gap = self.clean_value - self.corrupted_value
         return gap if self.direction == "denoise" else -gap
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return `layer <column axis> value share`, one row a place, as `patch_sweep` does."""
-        frame = pd.DataFrame(
-            [{"layer": layer, self.column_axis: column} for layer in self.rows for column in self.columns]
-        )
-        frame["value"] = self.values.flatten().tolist()
-        frame["share"] = self.shares.flatten().tolist()
-        return frame
-
-    def _twin_frame(self) -> pd.DataFrame:
-        return self.to_frame().sort_values("share", key=abs, ascending=False).round(3)
 
     def against(self, swept: PatchSweep) -> pd.DataFrame:
         """Compare the estimates with what patching really did: `group n pearson_r mean_error`.
@@ -138,11 +131,7 @@ class AttributionSweep(Result):
         if self._gap == 0:
             return f"The {self.metric} is {self.clean_value:.3f} in both runs: there is no difference to attribute."
         frame = self.to_frame().sort_values("share", key=abs, ascending=False)
-        axis = "position" if self.column_axis == "pos" else "head"
-        named = ", ".join(
-            f"layer {layer} {axis} {column} ({100 * part:.0f} %)"
-            for layer, column, part in frame[["layer", self.column_axis, "share"]].head(_NAMED).itertuples(index=False)
-        )
+        named = self._named(frame.head(_NAMED))
         source, base = ("clean", "corrupted") if self.direction == "denoise" else ("corrupted", "clean")
         slope = f"the {base} run's gradient" if self.steps == 1 else f"the mean gradient at {self.steps} points between"
         return (
@@ -195,7 +184,7 @@ def attribution_patch_sweep(
             middles of as many equal parts of the way between the embeddings.
 
     Shapes:
-        values: `layer pos` or `layer head` (for keys and values `layer kv_head`)
+        values: `layer pos` or `layer head` (`layer kv_head` for keys and values that heads share)
 
     Invariants:
         Where the metric depends on the place along a straight line, the estimate is what `patch_sweep` measures. With
@@ -239,8 +228,6 @@ def attribution_patch_sweep(
     dtype = precise_dtype(model.dtype)
     values = torch.tensor([base_value + _summed(estimates[place.site], place) for place in found], dtype=dtype)
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
-    is_stream = found[0].head is None
-    labels = [f"{position} {model.to_text(int(token))!r}" for position, token in enumerate(pair.clean)]
     return AttributionSweep(
         clean=clean,
         corrupted=corrupted,
@@ -253,8 +240,7 @@ def attribution_patch_sweep(
         corrupted_value=corrupted_value,
         values=values.view(model.n_layers, -1),
         rows=tuple(range(model.n_layers)),
-        columns=tuple(labels if is_stream else (str(place.head) for place in found[: len(found) // model.n_layers])),
-        column_axis="pos" if is_stream else "head",
+        **columns_of(model, pair, over),
     )
 
 

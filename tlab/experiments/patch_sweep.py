@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 import torch
 
 from tlab.engine import Edit, Sweep, Variant, run
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.pairs import pair_of
 from tlab.experiments.patching import are_alike, base_and_source, contrast, put
+from tlab.experiments.place_map import PlaceMap
 from tlab.experiments.sweeping import sweep
 from tlab.manifest import experiment
 from tlab.precision import precise_dtype
-from tlab.results import Result, percent
+from tlab.results import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tlab.metrics import Metric
     from tlab.models import Model
 
-__all__ = ["PatchSweep", "Place", "patch_sweep", "places"]
+__all__ = ["PatchSweep", "Place", "columns_of", "patch_sweep", "places"]
 
 _STREAM = {"resid_pre": "resid_pre", "resid_mid": "resid_mid", "attn_out": "attn.out", "mlp_out": "mlp.out"}
 _HEADS = {"heads": "z", "q": "q", "k": "k", "v": "v", "pattern": "pattern"}
@@ -35,7 +35,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PatchSweep(Result):
+class PatchSweep(PlaceMap):
     """One number for every patched place, beside the clean and the corrupted run's.
 
     Args:
@@ -49,8 +49,10 @@ class PatchSweep(Result):
         corrupted_value: likewise.
         values: of the metric with the place patched; not a number where the sweep was stopped before.
         rows: the layers.
-        columns: the positions with their tokens (`9 ' John'`), or the heads.
-        column_axis: `pos` or `head`.
+        columns: the positions, or the heads.
+        column_axis: `pos`, `head`, or `kv_head` for keys and values that several heads share.
+        tokens: the clean prompt's, where the columns are positions; empty for heads.
+        n_sharing: how many heads share each key and value.
 
     """
 
@@ -64,8 +66,10 @@ class PatchSweep(Result):
     corrupted_value: float
     values: Float[Tensor, "layer column"]
     rows: tuple[int, ...]
-    columns: tuple[str, ...]
+    columns: tuple[int, ...]
     column_axis: str
+    tokens: tuple[str, ...] = ()
+    n_sharing: int = 1
 
     @property
     def shares(self) -> Float[Tensor, "layer column"]:
@@ -81,18 +85,6 @@ class PatchSweep(Result):
         """Whether every place was patched."""
         return not bool(self.values.isnan().any())
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return `layer <column axis> value share`, one row a place."""
-        frame = pd.DataFrame(
-            [{"layer": layer, self.column_axis: column} for layer in self.rows for column in self.columns]
-        )
-        frame["value"] = self.values.flatten().tolist()
-        frame["share"] = self.shares.flatten().tolist()
-        return frame
-
-    def _twin_frame(self) -> pd.DataFrame:
-        return self.to_frame().sort_values("share", key=abs, ascending=False).round(3)
-
     def explain(self) -> str:
         """Name the places that carry most of the difference, beside what a typical place carries."""
         frame = self.to_frame().dropna(subset="value").sort_values("share", key=abs, ascending=False)
@@ -105,11 +97,7 @@ class PatchSweep(Result):
                 f"The {self.metric} is {self.clean_value:.3f} in both runs: there is no difference that a place could "
                 f"carry. Choose prompts, or a metric, that differ."
             )
-        axis = "position" if self.column_axis == "pos" else "head"
-        named = ", ".join(
-            f"layer {layer} {axis} {column} ({100 * part:.0f} %)"
-            for layer, column, part in frame[["layer", self.column_axis, "share"]].head(_NAMED).itertuples(index=False)
-        )
+        named = self._named(frame.head(_NAMED))
         source, base = ("clean", "corrupted") if self.direction == "denoise" else ("corrupted", "clean")
         return (
             f"The {self.metric} is {self.clean_value:.3f} in the clean run and {self.corrupted_value:.3f} in the "
@@ -143,7 +131,7 @@ def patch_sweep(
         direction: `denoise` puts clean values into the corrupted run, `noise` the other way round.
 
     Shapes:
-        values: `layer pos` or `layer head` (for keys and values `layer kv_head`)
+        values: `layer pos` or `layer head` (`layer kv_head` for keys and values that heads share)
 
     Invariants:
         Every value is that of `patch` at that place alone. Before the first token in which the prompts differ the
@@ -176,7 +164,6 @@ def patch_sweep(
     values = torch.full((len(found),), base_value, dtype=precise_dtype(model.dtype))
     values[changing] = sweep(runs, measure, what=f"{len(found)} places").measured
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
-    columns, axis = _columns(model, pair, over, found)
     return PatchSweep(
         clean=clean,
         corrupted=corrupted,
@@ -188,8 +175,7 @@ def patch_sweep(
         corrupted_value=corrupted_value,
         values=values.view(model.n_layers, -1),
         rows=tuple(range(model.n_layers)),
-        columns=columns,
-        column_axis=axis,
+        **columns_of(model, pair, over),
     )
 
 
@@ -260,8 +246,12 @@ def _patch(place: Place, captured: Mapping[str, Tensor]) -> Edit:
     return Edit(place.site, put(cut), heads=heads, positions=place.positions)
 
 
-def _columns(model: Model, pair: Pair, over: str, found: list[Place]) -> tuple[tuple[str, ...], str]:
-    if over in _HEADS:
-        return tuple(str(head) for head in range(len(found) // model.n_layers)), "head"
-    tokens = [model.to_text(int(token)) for token in pair.clean]
-    return tuple(f"{position} {token!r}" for position, token in enumerate(tokens)), "pos"
+def columns_of(model: Model, pair: Pair, over: str) -> dict[str, Any]:
+    """Return what the columns of the map are: `columns`, `column_axis`, and their `tokens` or `n_sharing`."""
+    if over in _STREAM:
+        tokens = tuple(model.to_text(int(token)) for token in pair.clean)
+        return {"columns": tuple(range(pair.n_pos)), "column_axis": "pos", "tokens": tokens}
+    if over not in {"k", "v"} or model.n_kv_heads == model.n_heads:
+        return {"columns": tuple(range(model.n_heads)), "column_axis": "head"}
+    n_sharing = model.n_heads // model.n_kv_heads
+    return {"columns": tuple(range(model.n_kv_heads)), "column_axis": "kv_head", "n_sharing": n_sharing}

@@ -38,7 +38,7 @@ def draw_patch(result: Result) -> go.Figure:
     shown: Any = result
     return field_map(
         shown.shares.tolist(),
-        x=[_label(column) for column in shown.columns],
+        x=[f"{column} {visible(shown.tokens[column])}" if shown.tokens else str(column) for column in shown.columns],
         y=[str(row) for row in shown.rows],
         title=f"{shown.over} patched one at a time ({shown.direction})",
         x_title=shown.column_axis,
@@ -86,12 +86,6 @@ def field_map(
         hovertemplate=f"layer %{{y}}, %{{x}}<br>%{{z:.3f}} {unit}<extra></extra>",
     )
     return figure([heat], title=title, x=x_title, y="layer", height=180 + 17 * len(rows))
-
-
-def _label(column: str) -> str:
-    """Turn `9 ' John'` into `9 ␣John`; a head's number stays."""
-    position, _, token = column.partition(" ")
-    return f"{position} {visible(token[1:-1])}" if token else position
 
 
 def _sign(value: float, end: float) -> str:

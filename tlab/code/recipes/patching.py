@@ -24,7 +24,7 @@ class _Sweep(NamedTuple):
     Args:
         kind: the places' kind.
         variable: what the program calls the tensor there.
-        second: the second axis of the map: `pos` or `head`.
+        second: the second axis of the map: `pos`, `head`, or `kv_head` for keys and values that heads share.
         summed: the axes over which an estimate is summed, batch axis removed.
 
     """
@@ -139,7 +139,10 @@ def _attribution_patch_sweep(ask: Request, say: Dialect) -> list[Chunk]:
 
 
 def _asked(ask: Request) -> tuple[_Sweep, str, str]:
-    return (_SWEEPS[ask.choice("over", tuple(_SWEEPS), "resid_pre")], *roles(ask, "denoise"))
+    sweep = _SWEEPS[ask.choice("over", tuple(_SWEEPS), "resid_pre")]
+    if sweep.kind in {"attn.k", "attn.v"} and ask.layout.n_kv_heads < ask.layout.n_heads:
+        sweep = sweep._replace(second="kv_head")
+    return (sweep, *roles(ask, "denoise"))
 
 
 def _n_heads(sweep: _Sweep, say: Dialect) -> int:
@@ -178,7 +181,7 @@ def _patching(sweep: _Sweep) -> str:
     if sweep.kind == "resid_mid":
         # The stream in the middle is what came in plus what attention wrote: writing the difference makes it so.
         return "stream[:, pos] = source_values[layer][:, pos] - base_before[layer][:, pos]"
-    index = {"pos": ":, pos", "head": ":, head" if sweep.kind == "attn.pattern" else ":, :, head"}[sweep.second]
+    index = f":, {sweep.second}" if sweep.second == "pos" or sweep.kind == "attn.pattern" else f":, :, {sweep.second}"
     return f"{sweep.variable}[{index}] = source_values[layer][{index}]"
 
 
