@@ -122,8 +122,11 @@ _ROOMS: dict[str, _Room] = {
         only_typing=("plotly", "tlab.manifest", "tlab.models"),
     ),
     "tlab.manifest": _Room(("tlab.errors", "tlab.models", "tlab.results"), _NOTHING, only_typing=("tlab.models",)),
+    "tlab.precision": _Room((), frozenset({"torch"})),
     "tlab.metrics": _Room(
-        ("tlab.errors", "tlab.models"), frozenset({"torch", "jaxtyping"}), only_typing=("jaxtyping", "tlab.models")
+        ("tlab.errors", "tlab.models", "tlab.precision"),
+        frozenset({"torch", "jaxtyping"}),
+        only_typing=("jaxtyping", "tlab.models"),
     ),
     "tlab.archive": _Room(
         ("tlab.errors", "tlab.manifest", "tlab.metrics", "tlab.results"),
