@@ -23,7 +23,7 @@ FRAME_POLICY = "; ".join(  # noqa: FLY002 - likewise
     (
         "sandbox allow-scripts",
         "default-src 'none'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",  # a widget's module, made in the frame
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "font-src 'self' data:",

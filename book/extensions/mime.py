@@ -1,6 +1,6 @@
-"""Outputs that need a script: plotly figures and HTML that brings scripts of its own, each with its text twin.
+"""Outputs that need a script: figures, widgets, grids, and HTML that brings scripts of its own, each with its text twin.
 
-MyST-NB drops plotly 7's figures and pastes foreign HTML into the page as it is. Here both become inert data in a
+MyST-NB drops plotly 7's figures and pastes foreign HTML into the page as it is. Here all become inert data in a
 `div.tl-output`, which the front end draws, the HTML in a frame that cannot reach the page.
 Refuses: drawing. Without the front end a reader sees the text twin.
 """
@@ -20,11 +20,21 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata
 
-__all__ = ["BookPaths", "FigureRenderer", "TextTwins", "setup"]
+__all__ = ["GRID", "PLOTLY", "WIDGET", "BookPaths", "FigureRenderer", "TextTwins", "setup"]
 
 PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+GRID = "application/vnd.tlab.grid+json"
 _HTML = "text/html"
-_BRINGS_SCRIPT = re.compile(r"<\s*(script|iframe|object|embed)\b|\son\w+\s*=|javascript:", re.IGNORECASE)
+_JAVASCRIPT = "application/javascript"
+_MARKDOWN = "text/markdown"
+# Drawn by the front end whatever they hold.
+_DATA = frozenset({PLOTLY, WIDGET, GRID})
+# MyST-NB would put these into the page as they are.
+_FOREIGN = frozenset({_HTML, _MARKDOWN})
+_BRINGS_SCRIPT = re.compile(
+    r"<\s*(script|iframe|object|embed|meta|base|form|link)\b|\son\w+\s*=|javascript:", re.IGNORECASE
+)
 _CLOSING = "</div>"
 
 
@@ -32,15 +42,22 @@ class FigureRenderer:
     """MyST-NB's renderer plugin for both kinds of output; registered as an entry point."""
 
     # A figure goes before any other form of the same output; text stays the last resort.
-    mime_priority_overrides: ClassVar[list[tuple[str, str, int | None]]] = [("*", PLOTLY, 5)]
+    mime_priority_overrides: ClassVar[list[tuple[str, str, int | None]]] = [
+        ("*", GRID, 4),
+        ("*", PLOTLY, 5),
+        # A widget brings a text form only; for print and for screens without scripts that is what there is.
+        ("html", WIDGET, 6),
+    ]
 
     @staticmethod
     def handle_mime(renderer: object, data: Any, inline: bool) -> list[nodes.Element] | None:  # noqa: ARG004, FBT001, ANN401  MyST-NB's protocol
         """Return the output as inert data, or `None` to leave it to MyST-NB."""
-        if data.mime_type == PLOTLY or (data.mime_type == _HTML and _BRINGS_SCRIPT.search(data.string)):
-            content = data.content if data.mime_type == PLOTLY else data.string
-            # Marked by an attribute: a class would make docutils wrap it in one more element.
-            return [nodes.raw(text=_inert(data.mime_type, content), format="html", tl_drawn=True)]
+        if data.mime_type in _DATA:
+            return _drawn(data.mime_type, data.content)
+        if data.mime_type == _JAVASCRIPT:
+            return _drawn(_HTML, f"<script>{_unclosed(data.string)}</script>")
+        if data.mime_type in _FOREIGN and _BRINGS_SCRIPT.search(data.string):
+            return _drawn(data.mime_type, data.string)
         return None
 
 
@@ -76,6 +93,16 @@ class BookPaths(SphinxPostTransform):
                 shortened = block.astext().replace(root, "")
                 block.children[:] = [nodes.Text(shortened)]
                 block.rawsource = shortened
+
+
+def _drawn(mime_type: str, content: object) -> list[nodes.Element]:
+    # Marked by an attribute: a class would make docutils wrap it in one more element.
+    return [nodes.raw(text=_inert(mime_type, content), format="html", tl_drawn=True)]
+
+
+def _unclosed(script: str) -> str:
+    """Keep a script from closing its own element; the words occur in strings, where a backslash changes nothing."""
+    return re.sub(r"</(?=script)", r"<\\/", script, flags=re.IGNORECASE)
 
 
 def _is_drawn(node: nodes.Node) -> bool:

@@ -23,6 +23,9 @@ const emptyModules = {
   },
 };
 
+/** ipywidgets brings a sanitiser that parses HTML itself; the manager overrides every use of it with the page's own. */
+const SANITISER = new URL("bundling/no_sanitiser.mjs", import.meta.url).pathname;
+
 const COMMON = {
   absWorkingDir: new URL(".", import.meta.url).pathname,
   bundle: true,
@@ -32,7 +35,7 @@ const COMMON = {
   legalComments: "none",
   logLevel: "warning",
 };
-const SCRIPTS = { ...COMMON, format: "iife", define: DEFINE, alias: { path: "path-browserify" }, plugins: [emptyModules] };
+const SCRIPTS = { ...COMMON, format: "iife", define: DEFINE, alias: { path: "path-browserify", jquery: "jquery/dist/jquery.slim.min.js", "sanitize-html": SANITISER }, plugins: [emptyModules] };
 
 async function bundle() {
   const result = await build({
@@ -41,19 +44,20 @@ async function bundle() {
       live: "src/live/live.ts",
       editor: "src/editor/editor.ts",
       chat: "src/chat/chat.ts",
+      widgets: "src/widgets/widgets.ts",
     },
     ...SCRIPTS,
     outdir: path("."),
     metafile: true,
   });
-  await build({ entryPoints: { page: "src/style/page.css" }, ...COMMON, outdir: path(".") });
+  await build({ entryPoints: { page: "src/style/page.css", widgets: "src/style/widgets.css" }, ...COMMON, outdir: path(".") });
   const frame = await build({ entryPoints: ["src/frame/frame.ts"], ...SCRIPTS, write: false });
   await writeFrame(path("frame.html"), frame.outputFiles[0].text);
   return Object.keys(result.metafile.inputs);
 }
 
 async function report() {
-  for (const name of ["page.js", "live.js", "editor.js", "chat.js", "page.css", "frame.html", "vendor/mathjax/math.js"]) {
+  for (const name of ["page.js", "live.js", "editor.js", "chat.js", "widgets.js", "widgets.css", "page.css", "frame.html", "vendor/mathjax/math.js"]) {
     const bytes = await readFile(path(name));
     const kb = (count) => `${(count / 1024).toFixed(1)} KiB`.padStart(10);
     console.log(name.padEnd(24), kb(bytes.length), kb(gzipSync(bytes, { level: 9 }).length), "gzip");

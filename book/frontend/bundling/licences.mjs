@@ -9,7 +9,7 @@ const COPIED = ["mathjax", "@mathjax/mathjax-newcm-font", "requirejs", "d3", "jq
 
 /** Packages that name a licence without shipping its text. */
 const TEXTS = [
-  [/^@(jupyterlab|lumino)\//, new URL("licences/jupyter-BSD-3-Clause.txt", import.meta.url)],
+  [/^@(jupyterlab|jupyter-widgets|lumino)\//, new URL("licences/jupyter-BSD-3-Clause.txt", import.meta.url)],
   [/^requirejs$/, new URL("licences/requirejs-MIT.txt", import.meta.url)],
   [/^@mathjax\//, new URL("mathjax/LICENSE", MODULES)],
 ];

@@ -1,11 +1,12 @@
 // Owns loading the lazy scripts and what they promise each other. Refuses modules and fetch: it must work from file://.
 
-import type { CellOutputs, LiveKernel, KernelEvents } from "./live/contract";
+import type { CellOutputs, LiveKernel, KernelEvents, MimeBundle } from "./live/contract";
 import type { EditorOptions, MountedEditor } from "./editor/contract";
 import type { PageConfig } from "./page_config";
 import { siteUrl } from "./page_config";
 import type { Reader } from "./reader";
 import { Unreachable } from "./server_error";
+import type { WidgetsPart } from "./widgets/contract";
 
 /** What the page lends to its lazy parts, so that no part carries a second copy. */
 export interface Host {
@@ -20,6 +21,8 @@ export interface Host {
 export interface LivePart {
   openKernel(host: Host, events: KernelEvents): Promise<LiveKernel>;
   openOutputs(host: Host, container: HTMLElement, signal: AbortSignal): CellOutputs;
+  /** Draw an output that was stored in the page, in place of `slot`'s content. */
+  showStored(host: Host, slot: HTMLElement, bundle: MimeBundle, signal: AbortSignal): Promise<void>;
 }
 
 export interface EditorPart {
@@ -39,6 +42,7 @@ interface Parts {
   live: LivePart;
   editor: EditorPart;
   chat: ChatPart;
+  widgets: WidgetsPart;
 }
 
 declare global {
@@ -78,5 +82,23 @@ export function loadScript(url: string): Promise<void> {
     document.head.append(script);
   });
   scripts.set(url, loading);
+  return loading;
+}
+
+const styles = new Map<string, Promise<void>>();
+
+/** Add a style sheet to the page once; one that fails costs only its look. */
+export function loadStyle(url: string): Promise<void> {
+  const known = styles.get(url);
+  if (known) return known;
+  const loading = new Promise<void>((resolve) => {
+    const link = document.createElement("link");
+    link.rel = "stylesheet";
+    link.href = url;
+    link.onload = () => resolve();
+    link.onerror = () => resolve();
+    document.head.append(link);
+  });
+  styles.set(url, loading);
   return loading;
 }

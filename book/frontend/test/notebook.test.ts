@@ -82,6 +82,7 @@ beforeEach(() => {
         return kernel();
       },
       openOutputs: (host, container, signal) => new OutputArea(host, container, signal),
+      showStored: async () => undefined,
     },
   };
   open(true);

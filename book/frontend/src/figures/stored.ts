@@ -1,6 +1,7 @@
 // Owns bringing stored outputs to life: near the viewport, before printing, or all at once when asked.
 
-import type { Host } from "../parts";
+import type { MimeBundle } from "../live/contract";
+import { loadPart, type Host } from "../parts";
 import { figureView, frameView } from "./views";
 
 declare global {
@@ -56,8 +57,17 @@ async function hydrate(host: Host, element: HTMLElement, signal: AbortSignal): P
   const mime = element.dataset["mime"];
   if (mime === "application/vnd.plotly.v1+json") await figureView(host, element, payload, twin, signal);
   else if (mime === "text/html" && typeof payload === "string") frameView(host, element, payload, twin, signal);
+  else if (mime !== undefined && DRAWN_LIVE.has(mime)) await showStored(host, element, { [mime]: payload, "text/plain": twin }, signal);
   else return;
   element.dataset["hydrated"] = "true";
+}
+
+/** What the live part draws, which is loaded for it also without a kernel. */
+const DRAWN_LIVE = new Set(["application/vnd.jupyter.widget-view+json", "text/latex", "text/markdown"]);
+
+async function showStored(host: Host, element: HTMLElement, bundle: MimeBundle, signal: AbortSignal): Promise<void> {
+  const live = await loadPart(host.config, "live");
+  await live.showStored(host, element, bundle, signal);
 }
 
 const SIZE_TIMEOUT_MS = 10_000;

@@ -2,6 +2,7 @@
 // It has no origin, no token and no network.
 
 import type { FromFrame, ToFrame } from "../figures/isolated_frame";
+import { startWidget, type FrameModel } from "./anywidget";
 import { localCopy, type LibraryName } from "./libraries";
 import { nameControls } from "./naming";
 
@@ -31,9 +32,42 @@ function main(): void {
       case "tl-scheme":
         setScheme(event.data.scheme);
         break;
+      case "tl-widget":
+        document.title = event.data.title;
+        setScheme(event.data.scheme);
+        widget = showWidget(event.data);
+        break;
+      case "tl-widget-changed": {
+        const { changes } = event.data;
+        void widget.then((model) => model?.changed(changes));
+        break;
+      }
+      case "tl-widget-custom": {
+        const { content, buffers } = event.data;
+        void widget.then((model) => model?.trigger("msg:custom", content, buffers));
+        break;
+      }
     }
   });
   say({ kind: "tl-ready" });
+}
+
+/** The widget of this frame, if it shows one. */
+let widget: Promise<FrameModel | null> = Promise.resolve(null);
+
+async function showWidget(message: Parameters<typeof startWidget>[0]): Promise<FrameModel | null> {
+  const root = document.getElementById("root");
+  if (!root) return null;
+  const box = root.appendChild(document.createElement("div"));
+  watch(root);
+  try {
+    return await startWidget(message, box, say);
+  } catch (error) {
+    const words = document.createElement("p");
+    words.textContent = `This widget's own code failed: ${error instanceof Error ? error.message : String(error)}`;
+    box.replaceChildren(words);
+    return null;
+  }
 }
 
 function show(html: string): void {
@@ -44,6 +78,11 @@ function show(html: string): void {
   for (const script of root.querySelectorAll("script")) {
     if (isExecutable(script)) execute(script);
   }
+  watch(root);
+}
+
+/** Keep the page informed of the height, and the controls named. */
+function watch(root: HTMLElement): void {
   const settle = (): void => {
     nameControls(root);
     reportHeight(root);

@@ -1,12 +1,13 @@
 // Owns the connection to one kernel. The only module that knows @jupyterlab/services.
 
-import { CommsOverSubshells, KernelConnection, type Kernel } from "@jupyterlab/services/lib/kernel";
+import { CommsOverSubshells, KernelConnection, type Kernel, type KernelMessage } from "@jupyterlab/services/lib/kernel";
 import { ServerConnection } from "@jupyterlab/services/lib/serverconnection";
 import type { Host } from "../parts";
 import type { Reader } from "../reader";
 import { ServerError, type Problem } from "../server_error";
 import type { CellError, KernelEvents, LiveKernel, OutputEvent, RunResult } from "./contract";
 import { errorOf, translate } from "./messages";
+import { setPresentWidgets, WidgetSession } from "./widget_session";
 
 const CONNECT_TIMEOUT_MS = 20_000;
 
@@ -25,9 +26,13 @@ export async function openKernel(host: Host, events: KernelEvents): Promise<Live
   const connection = new KernelConnection({
     model,
     serverSettings,
-    handleComms: false,
+    handleComms: true,
     commsOverSubshells: CommsOverSubshells.Disabled,
   });
+  const widgets = new WidgetSession(host, (messageId, hear) => divert(connection, messageId, hear));
+  connection.registerCommTarget("jupyter.widget", (comm, message) => widgets.opened(comm, message));
+  connection.disposed.connect(() => widgets.disconnect());
+  setPresentWidgets(widgets);
   const kernel = new ConnectedKernel(connection, host.reader, events);
   try {
     await kernel.connected();
@@ -37,6 +42,19 @@ export async function openKernel(host: Host, events: KernelEvents): Promise<Live
   }
   return kernel;
 }
+
+/** Take the outputs that answer one message away from whoever sent it. */
+function divert(connection: KernelConnection, messageId: string, hear: (message: unknown) => void): () => void {
+  const hook = (message: KernelMessage.IIOPubMessage): boolean => {
+    if (!OUTPUTS.has(message.header.msg_type)) return true;
+    hear(message);
+    return false;
+  };
+  connection.registerMessageHook(messageId, hook);
+  return () => connection.isDisposed || connection.removeMessageHook(messageId, hook);
+}
+
+const OUTPUTS = new Set(["stream", "display_data", "execute_result", "error", "clear_output"]);
 
 class ConnectedKernel implements LiveKernel {
   #isClosed = false;

@@ -3,8 +3,11 @@
 import { offerPart } from "../parts";
 import { openKernel } from "./kernel";
 import { OutputArea } from "./output_area";
+import { presentWidgets } from "./widget_session";
+import { showStored } from "./stored_output";
 
 offerPart("live", {
   openKernel,
-  openOutputs: (host, container, signal) => new OutputArea(host, container, signal),
+  openOutputs: (host, container, signal) => new OutputArea(host, container, signal, presentWidgets),
+  showStored,
 });

@@ -9,6 +9,7 @@ import { sanitise } from "./sanitise";
 import { StreamView } from "./stream_view";
 import { ansiNodes } from "./terminal_text";
 import { errorView } from "./traceback";
+import type { WidgetSession } from "./widget_session";
 
 /** Every place on the page that shows a display id: an update may come from another cell. */
 const places = new Map<string, Set<Place>>();
@@ -27,6 +28,7 @@ export class OutputArea implements CellOutputs {
     private readonly host: Host,
     private readonly container: HTMLElement,
     private readonly signal: AbortSignal,
+    private readonly widgets: () => WidgetSession | null = () => null,
   ) {
     signal.addEventListener("abort", () => this.#forgetPlaces());
   }
@@ -119,6 +121,8 @@ export class OutputArea implements CellOutputs {
         return slot.replaceChildren(el("div", { class: "text_html tl-scroll", tabindex: "0" }, sanitise(rendering.html)));
       case "image":
         return slot.replaceChildren(el("img", { src: rendering.url, alt: rendering.alt }));
+      case "widget":
+        return this.#drawWidget(slot, rendering);
       case "text":
         return slot.replaceChildren(el("pre", { class: "tl-text", tabindex: "0" }, ...ansiNodes(rendering.text)));
       case "nothing":
@@ -126,6 +130,12 @@ export class OutputArea implements CellOutputs {
       default:
         return unreachable(rendering);
     }
+  }
+
+  async #drawWidget(slot: HTMLElement, { modelId, twin }: Extract<Rendering, { kind: "widget" }>): Promise<void> {
+    const session = this.widgets();
+    if (session) return session.show(slot, modelId, twin, this, this.signal);
+    slot.replaceChildren(el("pre", { class: "tl-text", tabindex: "0" }, twin));
   }
 
   #forgetPlaces(): void {

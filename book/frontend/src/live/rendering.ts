@@ -4,10 +4,12 @@ import type { MimeBundle } from "./contract";
 import { needsIsolation } from "./sanitise";
 
 export const PLOTLY = "application/vnd.plotly.v1+json";
+export const WIDGET = "application/vnd.jupyter.widget-view+json";
 
 export type Rendering =
   | { readonly kind: "figure"; readonly figure: unknown; readonly twin: string }
   | { readonly kind: "frame"; readonly html: string; readonly twin: string }
+  | { readonly kind: "widget"; readonly modelId: string; readonly twin: string }
   | { readonly kind: "html"; readonly html: string }
   | { readonly kind: "image"; readonly url: string; readonly alt: string }
   | { readonly kind: "text"; readonly text: string }
@@ -18,6 +20,8 @@ const BASE64 = /^[A-Za-z0-9+/=\s]+$/;
 
 export function chooseRendering(bundle: MimeBundle): Rendering {
   const twin = textOf(bundle["text/plain"]);
+  const modelId = (bundle[WIDGET] as { model_id?: unknown } | undefined)?.model_id;
+  if (typeof modelId === "string") return { kind: "widget", modelId, twin };
   const figure = bundle[PLOTLY];
   if (typeof figure === "object" && figure !== null) return { kind: "figure", figure, twin };
   const html = textOf(bundle["text/html"]);
