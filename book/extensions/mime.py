@@ -1,4 +1,4 @@
-"""Outputs that need a script: figures, widgets, grids, and HTML that brings scripts of its own, each with its text twin.
+"""Outputs that need a script: figures, widgets, grids, and HTML that brings scripts, each with its text twin.
 
 MyST-NB drops plotly 7's figures and pastes foreign HTML into the page as it is. Here all become inert data in a
 `div.tl-output`, which the front end draws, the HTML in a frame that cannot reach the page.

@@ -24,7 +24,8 @@ def build() -> Path:
     options = ["-b", "html", "-W", "--keep-going", "-q", "-d", str(_BUILT / "doctrees")]
     options += ["-D", f"nb_execution_cache_path={_BUILT / 'executed'}"]
     command = [sys.executable, "-m", "sphinx", *options, str(_SOURCE), str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # The cells run in the page's folder, and are to find this project's packages.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
     done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"kitchen sink: expected Sphinx to build it, got {done.returncode}:\n{done.stderr[-3000:]}")

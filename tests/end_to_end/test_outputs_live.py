@@ -135,3 +135,40 @@ def test_a_widget_from_elsewhere_is_a_sentence_and_the_next_cell_runs(sink: Watc
     expect(output).to_contain_text("Strange of strange-widgets cannot be shown here")
     expect(run_code(sink.page, "print(6 * 7)")).to_contain_text("42")
     sink.assert_clean()
+
+
+@pytest.mark.parametrize("mode", ["stored", "live"])
+def test_a_precomputed_slider_moves(sink: Watched, mode: str) -> None:
+    cell = cell_under(sink.page, "Grid")
+    output = run(cell) if mode == "live" else cell.locator(".cell_output")
+    cell.scroll_into_view_if_needed()
+    title = output.locator(".js-plotly-plot .gtitle")
+    expect(title).to_have_text("1 in teal", timeout=LIVE_MS)
+    output.get_by_role("slider", name="height").focus()
+    sink.page.keyboard.press("ArrowRight")
+    expect(title).to_have_text("2 in teal")
+    output.get_by_role("combobox", name="colour").select_option("plum")
+    expect(title).to_have_text("2 in plum")
+    if mode == "stored":
+        assert sink.page.locator("body").get_attribute("data-kernel") == "idle"
+    sink.assert_clean()
+
+
+def test_stored_widgets_live_without_a_kernel_and_from_a_file(browser: Browser, kitchen: Path) -> None:
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    watched = Watched(page, kitchen.as_uri())
+    page.goto((kitchen / "index.html").as_uri())
+    page.evaluate("() => window.tlHydrateAll()")
+    widgets = cell_under(page, "Widgets").locator(".cell_output")
+    widgets.get_by_role("slider", name="Layer").focus()
+    page.keyboard.press("ArrowRight")
+    expect(widgets.get_by_label("Same")).to_have_value("4")  # linked in the page
+    expect(widgets).to_contain_text("computes nothing without a kernel")
+    expect(cell_under(page, "Interact").locator(".cell_output")).to_contain_text("square 16")
+    button = cell_under(page, "Anywidget").frame_locator("iframe").get_by_role("button")
+    button.click()
+    expect(button).to_have_text("count is 6")
+    expect(cell_under(page, "A widget from elsewhere").locator(".cell_output")).to_contain_text("cannot be shown here")
+    watched.assert_clean()
+    context.close()

@@ -28,6 +28,7 @@ from tlab.views import (
     table,
     training,
 )
+from tlab.views.grid import Grid, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from tlab.results import Result
 
-__all__ = ["draw"]
+__all__ = ["Grid", "draw", "grid"]
 
 # By name, not by class: views know the results' shape, not the experiments that make them.
 _VIEWS: dict[str, Callable[..., Figure]] = {

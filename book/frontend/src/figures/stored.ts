@@ -63,7 +63,7 @@ async function hydrate(host: Host, element: HTMLElement, signal: AbortSignal): P
 }
 
 /** What the live part draws, which is loaded for it also without a kernel. */
-const DRAWN_LIVE = new Set(["application/vnd.jupyter.widget-view+json", "text/latex", "text/markdown"]);
+const DRAWN_LIVE = new Set(["application/vnd.tlab.grid+json", "application/vnd.jupyter.widget-view+json", "text/markdown"]);
 
 async function showStored(host: Host, element: HTMLElement, bundle: MimeBundle, signal: AbortSignal): Promise<void> {
   const live = await loadPart(host.config, "live");

@@ -4,6 +4,7 @@ import { el, unreachable } from "../dom";
 import { figureView, frameView } from "../figures/views";
 import type { Host } from "../parts";
 import type { CellOutputs, MimeBundle, OutputEvent } from "./contract";
+import { gridView } from "./grid";
 import { chooseRendering, type Rendering } from "./rendering";
 import { sanitise } from "./sanitise";
 import { StreamView } from "./stream_view";
@@ -121,6 +122,8 @@ export class OutputArea implements CellOutputs {
         return slot.replaceChildren(el("div", { class: "text_html tl-scroll", tabindex: "0" }, sanitise(rendering.html)));
       case "image":
         return slot.replaceChildren(el("img", { src: rendering.url, alt: rendering.alt }));
+      case "grid":
+        return gridView(slot, rendering.grid, rendering.twin, (container, signal) => this.#inner(container, signal), this.signal);
       case "widget":
         return this.#drawWidget(slot, rendering);
       case "text":
@@ -130,6 +133,10 @@ export class OutputArea implements CellOutputs {
       default:
         return unreachable(rendering);
     }
+  }
+
+  #inner(container: HTMLElement, signal: AbortSignal): OutputArea {
+    return new OutputArea(this.host, container, signal, this.widgets);
   }
 
   async #drawWidget(slot: HTMLElement, { modelId, twin }: Extract<Rendering, { kind: "widget" }>): Promise<void> {

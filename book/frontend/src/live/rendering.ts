@@ -1,6 +1,7 @@
 // Owns the choice of how a MIME bundle is shown: the richest form that is safe. Pure.
 
 import type { MimeBundle } from "./contract";
+import { GRID, parseGrid, type GridData } from "./grid";
 import { needsIsolation } from "./sanitise";
 
 export const PLOTLY = "application/vnd.plotly.v1+json";
@@ -10,6 +11,7 @@ export type Rendering =
   | { readonly kind: "figure"; readonly figure: unknown; readonly twin: string }
   | { readonly kind: "frame"; readonly html: string; readonly twin: string }
   | { readonly kind: "widget"; readonly modelId: string; readonly twin: string }
+  | { readonly kind: "grid"; readonly grid: GridData; readonly twin: string }
   | { readonly kind: "html"; readonly html: string }
   | { readonly kind: "image"; readonly url: string; readonly alt: string }
   | { readonly kind: "text"; readonly text: string }
@@ -20,6 +22,8 @@ const BASE64 = /^[A-Za-z0-9+/=\s]+$/;
 
 export function chooseRendering(bundle: MimeBundle): Rendering {
   const twin = textOf(bundle["text/plain"]);
+  const grid = parseGrid(bundle[GRID]);
+  if (grid) return { kind: "grid", grid, twin };
   const modelId = (bundle[WIDGET] as { model_id?: unknown } | undefined)?.model_id;
   if (typeof modelId === "string") return { kind: "widget", modelId, twin };
   const figure = bundle[PLOTLY];
