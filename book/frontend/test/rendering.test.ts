@@ -34,8 +34,9 @@ describe("the rendering of a bundle", () => {
     expect(rendering.kind === "image" && rendering.url.startsWith("data:image/svg+xml;")).toBe(true);
   });
 
-  test("Markdown and JSON are text for now", () => {
-    expect(chooseRendering({ "text/markdown": "**x**", "text/plain": "<M>" })).toEqual({ kind: "text", text: "**x**" });
+  test("Markdown and LaTeX are set, JSON is text", () => {
+    expect(chooseRendering({ "text/markdown": "**x**", "text/plain": "<Markdown>" })).toEqual({ kind: "markdown", source: "**x**" });
+    expect(chooseRendering({ "text/latex": "$x$", "text/plain": "<Latex>" })).toEqual({ kind: "latex", source: "$x$" });
     expect(chooseRendering({ "application/json": { a: 1 } })).toEqual({ kind: "text", text: '{\n  "a": 1\n}' });
   });
 

@@ -1,4 +1,5 @@
 // Owns setting formulas that arrive after the page was built: MathJax, loaded when the first of them needs it.
+// Refuses formulas whose commands reach beyond mathematics: links, styles, classes, further extensions.
 
 import { loadScript } from "../parts";
 import { siteUrl, type PageConfig } from "../page_config";
@@ -14,14 +15,20 @@ declare global {
   }
 }
 
-/** What Sphinx' pages know as formulas; live outputs know no other. */
-const OPTIONS = { tex: { inlineMath: [["\\(", "\\)"]], displayMath: [["\\[", "\\]"]], processEnvironments: false }, options: {}, startup: { typeset: false } };
+const OPTIONS = { startup: { typeset: false } };
+const FORMULA = /\\[([]|\\begin\s*\{/;
+const REACHES_OUT = /\\(?:href|url|style|class|cssId|data|require|mmlToken|includegraphics|bbox|texttip|mathtip|toggle|action)(?![A-Za-z])/;
+
+/** Whether MathJax may read this text. */
+export function isMathematics(text: string): boolean {
+  return FORMULA.test(text) && !REACHES_OUT.test(text);
+}
 
 let setting: Promise<void> = Promise.resolve();
 
 /** Set the formulas between `\(…\)` and `\[…\]` in `element`; without MathJax they stay as they were typed. */
 export function typeset(config: PageConfig, element: HTMLElement): Promise<void> {
-  if (!/\\[([]/.test(element.textContent ?? "")) return Promise.resolve();
+  if (!isMathematics(element.textContent ?? "")) return Promise.resolve();
   setting = setting.then(() => set(config, element)).catch(() => undefined);
   return setting;
 }

@@ -8,7 +8,17 @@ export type OutputEvent =
   | { readonly kind: "display"; readonly bundle: MimeBundle; readonly displayId: string | null }
   | { readonly kind: "update"; readonly bundle: MimeBundle; readonly displayId: string }
   | { readonly kind: "clear"; readonly wait: boolean }
+  | { readonly kind: "ask"; readonly question: Question }
   | { readonly kind: "error"; readonly error: CellError };
+
+/** A line that the cell asks its reader for. */
+export interface Question {
+  readonly prompt: string;
+  readonly isSecret: boolean;
+  /** Resolves when the run has ended, answered or not. */
+  readonly over: Promise<void>;
+  answer(value: string): void;
+}
 
 export type MimeBundle = Readonly<Record<string, unknown>>;
 

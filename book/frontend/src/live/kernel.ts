@@ -5,7 +5,7 @@ import { ServerConnection } from "@jupyterlab/services/lib/serverconnection";
 import type { Host } from "../parts";
 import type { Reader } from "../reader";
 import { ServerError, type Problem } from "../server_error";
-import type { CellError, KernelEvents, LiveKernel, OutputEvent, RunResult } from "./contract";
+import type { CellError, KernelEvents, LiveKernel, OutputEvent, Question, RunResult } from "./contract";
 import { errorOf, translate } from "./messages";
 import { setPresentWidgets, WidgetSession } from "./widget_session";
 
@@ -54,6 +54,7 @@ function divert(connection: KernelConnection, messageId: string, hear: (message:
   return () => connection.isDisposed || connection.removeMessageHook(messageId, hook);
 }
 
+const nothing = (): void => undefined;
 const OUTPUTS = new Set(["stream", "display_data", "execute_result", "error", "clear_output"]);
 
 class ConnectedKernel implements LiveKernel {
@@ -78,7 +79,7 @@ class ConnectedKernel implements LiveKernel {
     if (this.#isClosed) return { kind: "lost" };
     let shown: CellError | null = null;
     let execution: number | null = null;
-    const future = this.connection.requestExecute({ code, allow_stdin: false, stop_on_error: true });
+    const future = this.connection.requestExecute({ code, allow_stdin: true, stop_on_error: true });
     future.onIOPub = (message) => {
       if (message.header.msg_type === "execute_input") {
         execution = (message.content as { execution_count?: number }).execution_count ?? null;
@@ -86,6 +87,11 @@ class ConnectedKernel implements LiveKernel {
       const event = translate(message, execution);
       if (event?.kind === "error") shown = event.error;
       if (event) onOutput(event);
+    };
+    const over = future.done.then(nothing, nothing);
+    future.onStdin = (message) => {
+      const question = this.#question(message, over);
+      if (question) onOutput({ kind: "ask", question });
     };
     try {
       const { content } = await future.done;
@@ -95,6 +101,15 @@ class ConnectedKernel implements LiveKernel {
       // The connection was closed under the run: whoever closed it has told the page why.
       return { kind: "lost" };
     }
+  }
+
+  #question(message: KernelMessage.IStdinMessage, over: Promise<void>): Question | null {
+    if (message.header.msg_type !== "input_request") return null;
+    const { prompt, password } = message.content as { prompt?: unknown; password?: unknown };
+    const answer = (value: string): void => {
+      if (!this.#isClosed) this.connection.sendInputReply({ status: "ok", value }, message.header as KernelMessage.IInputRequestMsg["header"]);
+    };
+    return { prompt: typeof prompt === "string" ? prompt : "", isSecret: password === true, over, answer };
   }
 
   async interrupt(): Promise<void> {

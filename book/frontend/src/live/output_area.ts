@@ -1,10 +1,14 @@
 // Owns the outputs of one run, in order. A renderer that fails shows the text twin; the page lives on.
 
 import { el, unreachable } from "../dom";
+import { typeset } from "../figures/maths";
+import { sortTables } from "../figures/tables";
 import { figureView, frameView } from "../figures/views";
 import type { Host } from "../parts";
 import type { CellOutputs, MimeBundle, OutputEvent } from "./contract";
 import { gridView } from "./grid";
+import { focusQuestion, questionView } from "./input_view";
+import { latexView, markdownView } from "./markdown";
 import { chooseRendering, type Rendering } from "./rendering";
 import { sanitise } from "./sanitise";
 import { StreamView } from "./stream_view";
@@ -55,6 +59,13 @@ export class OutputArea implements CellOutputs {
       case "update":
         for (const { slot, area } of places.get(event.displayId) ?? []) area.#fill(slot, event.bundle);
         return;
+      case "ask": {
+        this.#beforeOutput();
+        const view = questionView(event.question, this.signal);
+        this.#append(view);
+        focusQuestion(view);
+        return;
+      }
       case "error":
         this.#beforeOutput();
         this.#append(errorView(event.error));
@@ -119,7 +130,14 @@ export class OutputArea implements CellOutputs {
       case "frame":
         return frameView(this.host, slot, rendering.html, rendering.twin, this.signal);
       case "html":
-        return slot.replaceChildren(el("div", { class: "text_html tl-scroll", tabindex: "0" }, sanitise(rendering.html)));
+        slot.replaceChildren(el("div", { class: "text_html tl-scroll", tabindex: "0" }, sanitise(rendering.html)));
+        return sortTables(slot);
+      case "markdown":
+        slot.replaceChildren(markdownView(rendering.source));
+        return typeset(this.host.config, slot);
+      case "latex":
+        slot.replaceChildren(latexView(rendering.source));
+        return typeset(this.host.config, slot);
       case "image":
         return slot.replaceChildren(el("img", { src: rendering.url, alt: rendering.alt }));
       case "grid":

@@ -13,6 +13,8 @@ export type Rendering =
   | { readonly kind: "widget"; readonly modelId: string; readonly twin: string }
   | { readonly kind: "grid"; readonly grid: GridData; readonly twin: string }
   | { readonly kind: "html"; readonly html: string }
+  | { readonly kind: "markdown"; readonly source: string }
+  | { readonly kind: "latex"; readonly source: string }
   | { readonly kind: "image"; readonly url: string; readonly alt: string }
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "nothing" };
@@ -47,7 +49,12 @@ function imageOf(bundle: MimeBundle, twin: string): Rendering | null {
 
 function plainOf(bundle: MimeBundle, twin: string): Rendering {
   const markdown = textOf(bundle["text/markdown"]);
-  if (markdown !== "") return { kind: "text", text: markdown };
+  if (markdown !== "") return { kind: "markdown", source: markdown };
+  const latex = textOf(bundle["text/latex"]);
+  if (latex !== "") return { kind: "latex", source: latex };
+  const script = textOf(bundle["application/javascript"]);
+  // It may act, but only where there is nothing to reach.
+  if (script !== "") return { kind: "frame", html: `<script>${script.replace(/<\/(?=script)/gi, "<\\/")}</script>`, twin };
   const json = bundle["application/json"];
   if (json !== undefined) return { kind: "text", text: JSON.stringify(json, null, 2) };
   return twin === "" ? { kind: "nothing" } : { kind: "text", text: twin };

@@ -30,6 +30,7 @@ export function appended(outputs: readonly StoredOutput[], event: OutputEvent): 
   switch (event.kind) {
     case "clear":
       return [];
+    case "ask":
     case "update":
       return [...outputs];
     case "display":
