@@ -19,14 +19,13 @@ export function makeSortable(table: HTMLTableElement): void {
     const words = `Table of ${counted(rows.length, "row")} and ${counted(Math.max(heads.length - 1, 0), "column")}`;
     table.prepend(el("caption", { class: "tl-hidden" }, isSimple ? `${words}; its headers sort it.` : `${words}.`));
   }
+  for (const head of heads) if ((head.textContent ?? "").trim() === "") head.append(el("span", { class: "tl-hidden" }, "Row labels"));
   if (!isSimple) return;
   heads.forEach((head, column) => addButton(head, () => sortBy(table, heads, rows, column)));
 }
 
 function addButton(head: HTMLTableCellElement, press: () => void): void {
-  const name = head.textContent?.trim() ?? "";
-  const label = name === "" ? { "aria-label": "Row labels" } : {};
-  const button = el("button", { type: "button", class: "tl-sort", ...label }, ...head.childNodes, el("span", { class: "tl-sort-sign", "aria-hidden": "true" }));
+  const button = el("button", { type: "button", class: "tl-sort" }, ...head.childNodes, el("span", { class: "tl-sort-sign", "aria-hidden": "true" }));
   button.addEventListener("click", press);
   head.replaceChildren(button);
   head.setAttribute("scope", "col");
