@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import threading
@@ -293,6 +294,65 @@ def test_hostile_outputs_do_not_reach_the_page(sink: Watched, code: str) -> None
     assert page.title() == title
     assert sink.foreign == []
     expect(page.locator("h1")).to_be_visible()
+
+
+def hostile_model(name: str, **state: object) -> dict[str, object]:
+    module = "@jupyter-widgets/controls"
+    full = {"_model_name": name, "_view_name": name.replace("Model", "View"), "_view_module": module, **state}
+    return {"model_name": name, "model_module": module, "model_module_version": "2.0.0", "state": full}
+
+
+EVIL = "<img src=x onerror='document.title=`owned`'>"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        hostile_model("HTMLModel", value=EVIL),
+        hostile_model("HTMLMathModel", value=EVIL),
+        hostile_model("IntSliderModel", description=EVIL, description_allow_html=True),
+        hostile_model("IntSliderModel", _view_name=EVIL),
+        hostile_model(EVIL, _view_name="ErrorWidgetView", _view_module="@jupyter-widgets/base", msg=EVIL, error={}),
+        hostile_model("IntSliderModel", layout="IPY_MODEL_missing"),
+        hostile_model("constructor", _view_name="JUPYTER_CONTROLS_VERSION"),
+        hostile_model("VBoxModel", children=["IPY_MODEL_missing"]),
+        hostile_model("ImageModel", format="url", value="https://elsewhere.example/a.png"),
+    ],
+    ids=lambda model: str(model["model_name"])[:20],
+)
+def test_a_hostile_stored_state_does_not_reach_the_page(browser: Browser, kitchen: Path, model: object) -> None:
+    widget = cell_widget((kitchen / "index.html").read_text())
+    state = json.dumps({"version_major": 2, "version_minor": 0, "state": {widget: model}}).replace("<", "\\u003c")
+    text = re.sub(
+        r'(<script type="application/vnd.jupyter.widget-state\+json">).*?(</script>)',
+        lambda found: found[1] + state + found[2],
+        (kitchen / "index.html").read_text(),
+        flags=re.DOTALL,
+    )
+    # Beside the real page, so that its scripts are found.
+    page_file = kitchen / "hostile.html"
+    page_file.write_text(text)
+    context = browser.new_context()
+    watched = Watched(context.new_page(), kitchen.as_uri())
+    page = watched.page
+    page.goto(page_file.as_uri())
+    title = page.title()
+    page.evaluate("() => window.tlHydrateAll()")
+    output = cell_under(page, "Widgets").locator(".cell_output")
+    for part in output.locator(".tl-widget-place > *").all():
+        part.click(force=True)
+    page.wait_for_timeout(200)
+    assert page.title() == title
+    assert watched.foreign == []
+    assert output.locator("img[onerror]").count() == 0
+    context.close()
+
+
+def cell_widget(text: str) -> str:
+    """Return the id of the model that the cell under *Widgets* shows."""
+    found = re.search(r'id="widgets".*?"model_id":"(\w+)"', text, re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 THIEF = """

@@ -66,8 +66,14 @@ async function hydrate(host: Host, element: HTMLElement, signal: AbortSignal): P
 const DRAWN_LIVE = new Set(["application/vnd.tlab.grid+json", "application/vnd.jupyter.widget-view+json", "text/markdown"]);
 
 async function showStored(host: Host, element: HTMLElement, bundle: MimeBundle, signal: AbortSignal): Promise<void> {
-  const live = await loadPart(host.config, "live");
-  await live.showStored(host, element, bundle, signal);
+  const before = [...element.childNodes];
+  try {
+    const live = await loadPart(host.config, "live");
+    await live.showStored(host, element, bundle, signal);
+  } catch {
+    // Its text is in the page already, and stays readable.
+    element.replaceChildren(...before);
+  }
 }
 
 const SIZE_TIMEOUT_MS = 10_000;

@@ -119,7 +119,7 @@ export class OutputArea implements CellOutputs {
   #fill(slot: HTMLElement, bundle: MimeBundle): void {
     const rendering = chooseRendering(bundle);
     // One after the other: a figure's size may depend on what stands above it.
-    this.#drawing = this.#drawing.then(() => this.#draw(slot, rendering)).catch(() => undefined);
+    this.#drawing = this.#drawing.then(() => this.#draw(slot, rendering)).catch(() => this.#fallBack(slot, bundle));
   }
 
   async #draw(slot: HTMLElement, rendering: Rendering): Promise<void> {
@@ -151,6 +151,13 @@ export class OutputArea implements CellOutputs {
       default:
         return unreachable(rendering);
     }
+  }
+
+  /** A renderer that fails leaves what the output says in text. */
+  #fallBack(slot: HTMLElement, bundle: MimeBundle): void {
+    const twin = bundle["text/plain"];
+    const text = typeof twin === "string" && twin !== "" ? twin : "This output could not be drawn.";
+    slot.replaceChildren(el("pre", { class: "tl-text", tabindex: "0" }, ...ansiNodes(text)));
   }
 
   #inner(container: HTMLElement, signal: AbortSignal): OutputArea {

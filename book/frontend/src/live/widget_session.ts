@@ -38,7 +38,12 @@ export class WidgetSession {
     }
     const target = el("div", { class: "tl-widget-place" });
     slot.replaceChildren(target);
-    await manager.show(target, modelId, sink, signal);
+    try {
+      await manager.show(target, modelId, sink, signal);
+    } catch {
+      slot.replaceChildren(el("p", { class: "tl-notice" }, DAMAGED));
+      return;
+    }
     if (!this.#isConnected) slot.append(el("p", { class: "tl-widget-note" }, STILL));
   }
 
@@ -104,5 +109,6 @@ export function lostSentence(twin: string): string {
   return "This widget's state did not reach the page, so it cannot be shown. Run the cell again.";
 }
 
+const DAMAGED = "This widget could not be drawn: its state is damaged or incomplete. Run the cell again.";
 const STILL = "This moves, but computes nothing without a kernel: run the cell to connect it.";
 const GONE = "The kernel behind this is gone: it moves, but computes nothing. Run the cell again.";

@@ -11,7 +11,7 @@ import { IsolatedModel, isolatedView } from "./isolated_view";
 import { keepNamed } from "./naming";
 import { capturingModel, captureView } from "./output_widget";
 import { cleanViews } from "./clean_views";
-import { UnknownModel, UnknownView } from "./unknown";
+import { FailedView, UnknownModel, UnknownView } from "./unknown";
 
 type Classes = Readonly<Record<string, unknown>>;
 type CommMessage = Parameters<ManagerBase["handle_comm_open"]>[1];
@@ -25,7 +25,7 @@ export class BookManager extends ManagerBase implements WidgetManager {
   constructor(private readonly tools: WidgetTools) {
     super();
     this.#classes = new Map<string, Classes>([
-      ["@jupyter-widgets/base", base],
+      ["@jupyter-widgets/base", { ...base, ErrorWidgetView: FailedView }],
       ["@jupyter-widgets/controls", { ...controls, ...cleanViews(tools) }],
       ["@jupyter-widgets/output", { OutputModel: capturingModel(tools), OutputView: captureView(tools) }],
       ["anywidget", { AnyModel: IsolatedModel, AnyView: isolatedView(tools.host) }],
@@ -33,11 +33,13 @@ export class BookManager extends ManagerBase implements WidgetManager {
   }
 
   async opened(comm: unknown, message: unknown): Promise<void> {
-    await this.handle_comm_open(new base.shims.services.Comm(comm as KernelComm), message as CommMessage);
+    // A widget that cannot be made is told where it is to be shown.
+    await this.handle_comm_open(new base.shims.services.Comm(comm as KernelComm), message as CommMessage).catch(() => undefined);
   }
 
   async restore(state: unknown): Promise<void> {
-    await this.set_state(state as Parameters<ManagerBase["set_state"]>[0]);
+    // One damaged model must not take the others along.
+    await Promise.resolve(state).then((given) => this.set_state(given as Parameters<ManagerBase["set_state"]>[0])).catch(() => undefined);
   }
 
   has(modelId: string): boolean {
@@ -55,6 +57,30 @@ export class BookManager extends ManagerBase implements WidgetManager {
     Widget.attach(view.luminoWidget, target);
     keepNamed(target, signal);
     signal.addEventListener("abort", () => view.remove());
+  }
+
+  /** As ipywidgets makes a view, but for what stands in the place of one that fails. */
+  override create_view<View extends base.WidgetView>(model: base.WidgetModel, options: unknown = {}): Promise<View> {
+    const id = base.uuid();
+    const made = model.state_change.then(async () => {
+      const View = (await this.loadClass(String(model.get("_view_name")), String(model.get("_view_module")), "view")) as typeof base.WidgetView;
+      let view = new View({ model, options });
+      try {
+        await view.render();
+      } catch {
+        view.remove();
+        view = new FailedView({ model, options });
+        await view.render();
+      }
+      view.listenTo(model, "destroy", view.remove);
+      view.once("remove", () => {
+        if (model.views) delete model.views[id];
+      });
+      return view;
+    });
+    model.state_change = made;
+    if (model.views) model.views[id] = made;
+    return made as Promise<View>;
   }
 
   /** What a callback prints goes to the outputs of the cell that shows the widget. */
@@ -75,9 +101,17 @@ export class BookManager extends ManagerBase implements WidgetManager {
     return box.innerHTML;
   }
 
-  protected loadClass(className: string, moduleName: string): Promise<typeof base.WidgetModel | typeof base.WidgetView> {
-    const found = this.#classes.get(moduleName)?.[className] ?? (className.endsWith("View") ? UnknownView : UnknownModel);
-    return Promise.resolve(found as typeof base.WidgetModel);
+  protected override loadModelClass(className: string, moduleName: string): Promise<typeof base.WidgetModel> {
+    return this.loadClass(className, moduleName, "model") as Promise<typeof base.WidgetModel>;
+  }
+
+  protected async loadClass(className: string, moduleName: string, kind: string): Promise<typeof base.WidgetModel | typeof base.WidgetView> {
+    const [parent, unknown] = kind === "view" ? [base.WidgetView, UnknownView] : [base.WidgetModel, UnknownModel];
+    const classes = this.#classes.get(moduleName) ?? {};
+    const found: unknown = Object.hasOwn(classes, className) ? classes[className] : null;
+    // A name in a state may be any of a module's exports: only a class of the right kind is made.
+    const fits = typeof found === "function" && found.prototype instanceof parent;
+    return (fits ? found : unknown) as typeof base.WidgetModel;
   }
 
   protected _create_comm(): Promise<base.IClassicComm> {
