@@ -351,7 +351,9 @@ def test_weights_that_fit_nowhere_are_said_to(dissected: Callable[..., Model]) -
 # Changes are made to copies, and are what they say.
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama-grouped", "gemma-2", "bloom", "bart", "bert", "marian"])
+@pytest.mark.parametrize(
+    "name", ["gpt2", "llama-grouped", "gemma-2", "bloom", "bart", "bert", "marian", "mixtral", "gpt-oss"]
+)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
 def test_a_model_in_another_kind_of_number_is_what_loading_it_so_gives(
     name: str, dtype: torch.dtype, tmp_path: Path, prompted: Callable[..., Inputs]
