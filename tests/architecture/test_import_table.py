@@ -77,6 +77,7 @@ _ROOMS: dict[str, _Room] = {
     "tlab.__main__": _Room(("tlab.catalogue", "tlab.errors", "tlab.weights"), _NOTHING),
     "tlab.catalogue": _Room((), _NOTHING),
     "tlab.references": _Room((), _NOTHING),
+    "tlab.precision": _Room((), frozenset({"torch"})),
     "tlab.errors": _Room((), _NOTHING),
     "tlab.targets": _Room(("tlab.errors",), _NOTHING),
     # Hugging Face's client raises its transport's errors as they are.
@@ -122,7 +123,6 @@ _ROOMS: dict[str, _Room] = {
         only_typing=("plotly", "tlab.manifest", "tlab.models"),
     ),
     "tlab.manifest": _Room(("tlab.errors", "tlab.models", "tlab.results"), _NOTHING, only_typing=("tlab.models",)),
-    "tlab.precision": _Room((), frozenset({"torch"})),
     "tlab.metrics": _Room(
         ("tlab.errors", "tlab.models", "tlab.precision"),
         frozenset({"torch", "jaxtyping"}),
