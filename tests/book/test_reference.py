@@ -31,8 +31,8 @@ _ROW = re.compile(r"^\| `([\w.]+)` \| .+ \| `([\w ]+)` \| (?:`([\w.]+)`)? ?\|$",
 _BEGIN, _END = "% begin\n", "% end\n"
 
 
-def _verified() -> dict[str, Any]:
-    """Return what the tests of the library verify, as their own list has it."""
+def _listed() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the tests of the library verify, and what they see refused, as their own list has it."""
     place = ROOT / "tests" / "tlab" / "architectures.py"
     spec = importlib.util.spec_from_file_location("architectures", place)
     assert spec is not None
@@ -40,12 +40,13 @@ def _verified() -> dict[str, Any]:
     module = importlib.util.module_from_spec(spec)
     sys.modules["architectures"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    found: dict[str, Any] = module.ARCHITECTURES
-    return found
+    every: dict[str, Any] = module.ARCHITECTURES
+    refused = {name: every[name] for name in module.REFUSED}
+    return {name: one for name, one in every.items() if name not in refused}, refused
 
 
-def _table(architectures: dict[str, Any]) -> str:
-    """Return the page's list: one table for each family, one row for each class."""
+def _table(architectures: dict[str, Any], refused: dict[str, Any]) -> str:
+    """Return the page's list: one table for each family, one row for each class, and the classes that are refused."""
     parts = []
     for family, title in (("decoder", "Decoders"), ("encoder", "Encoders"), ("encoder-decoder", "Encoder-decoders")):
         kinds: dict[str, list[str]] = {}
@@ -58,6 +59,9 @@ def _table(architectures: dict[str, Any]) -> str:
             rows.append(f"| `{kind}` | {', '.join(kinds[kind])} | {', '.join(traits)} |\n")
         head = "| class in `transformers` | verified as | what is peculiar |\n|---|---|---|\n"
         parts.append(f"### {title}\n\n{head}{''.join(rows)}")
+    kinds_refused = sorted((one.kind for one in refused.values()), key=str.lower)
+    said = ", ".join(f"`{kind}`" for kind in kinds_refused)
+    parts.append(f"### Refused\n\nThe blocks of these are built otherwise, and `tlab.load` says so: {said}.\n")
     return "\n".join(parts)
 
 
@@ -71,7 +75,15 @@ def _parts(page: str) -> tuple[str, str, str]:
 
 def test_the_list_of_architectures_is_what_the_tests_verify() -> None:
     _, inside, _ = _parts((PAGES / "models.md").read_text(encoding="utf-8"))
-    assert inside.strip() == _table(_verified()).strip()
+    assert inside.strip() == _table(*_listed()).strip()
+
+
+def test_no_architecture_is_both_verified_and_refused() -> None:
+    verified, refused = _listed()
+    _, inside, _ = _parts((PAGES / "models.md").read_text(encoding="utf-8"))
+    rows = [line for line in inside.splitlines() if line.startswith("| `")]
+    assert len(rows) == len({one.kind for one in verified.values()})
+    assert not [one.kind for one in refused.values() if any(f"`{one.kind}`" in row for row in rows)]
 
 
 def _documented() -> list[str]:
@@ -175,4 +187,4 @@ def test_an_error_under_raises_leads_to_its_entry_on_the_page_of_errors() -> Non
 if __name__ == "__main__":
     target = PAGES / "models.md"
     before, _, after = _parts(target.read_text(encoding="utf-8"))
-    target.write_text(f"{before}{_BEGIN}\n{_table(_verified())}\n{_END}{after}", encoding="utf-8")
+    target.write_text(f"{before}{_BEGIN}\n{_table(*_listed())}\n{_END}{after}", encoding="utf-8")

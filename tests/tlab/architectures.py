@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["ARCHITECTURES", "Architecture", "Family"]
+__all__ = ["ARCHITECTURES", "REFUSED", "Architecture", "Family"]
+
+# What tlab refuses: blocks that share one set of weights, or attention that no table of names describes.
+REFUSED = ("openai-gpt", "albert", "mpnet", "deberta-v2")
 
 Family = Literal["decoder", "encoder", "encoder-decoder"]
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 import zoo
+from architectures import REFUSED
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tlab
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 _TINY = ("llama-grouped", "llama", "llama-one-key", "gpt2")
 _PRETRAINED = "smollm2-135m"
-# What tlab refuses: blocks that share one set of weights, or attention that no table of names describes.
-_REFUSED = ("openai-gpt", "albert", "mpnet", "deberta-v2")
-_KEPT = tuple(name for name in zoo.SPECIMENS if name not in _REFUSED)
+_KEPT = tuple(name for name in zoo.SPECIMENS if name not in REFUSED)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -126,7 +125,7 @@ def specimen(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=_REFUSED)
+@pytest.fixture(params=REFUSED)
 def refused(request: pytest.FixtureRequest) -> str:
     """Name each architecture of the zoo that tlab does not take."""
     return str(request.param)

@@ -9,6 +9,7 @@ import oracle
 import pytest
 import torch
 import zoo
+from architectures import REFUSED
 from torch.testing import assert_close
 
 from tlab import Result
@@ -39,7 +40,6 @@ _KINDS = (
     "gemma-2", "gemma-3", "olmo-2", "smollm3", "gpt-oss", "deepseek-v3", "mixtral", "t5", "umt5", "bart", "m2m-100",
 )  # fmt: skip
 _PUSHED = ("gpt2", "llama-grouped", "gpt-neox", "phi", "qwen2-sliding", "starcoder2", "bloom", "opt")
-_REFUSED = ("openai-gpt", "albert", "mpnet", "deberta-v2")
 
 
 def _theirs(hf: PreTrainedModel, inputs: Inputs, **options: Any) -> list[int]:  # noqa: ANN401  passed on
@@ -96,7 +96,7 @@ def test_drawn_tokens_are_those_that_hugging_face_draws(
     assert list(found.ids) == expected
 
 
-@pytest.mark.parametrize("name", [name for name in zoo.SPECIMENS if name not in _REFUSED])
+@pytest.mark.parametrize("name", [name for name in zoo.SPECIMENS if name not in REFUSED])
 def test_kept_keys_and_values_give_what_computing_everything_gives(name: str, dissected: Callable[..., Model]) -> None:
     model = dissected(name)
     if model.family == "encoder":
