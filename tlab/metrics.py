@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tlab.errors import UnknownOption, UnusablePrompt, shown
+from tlab.plain import plain, whole
 from tlab.precision import precise
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Metric:
             reference: the plain run's logits, for the divergence.
 
         Raises:
-            UnusablePrompt: a token is not a single token.
+            UnusableToken: a token is not a single token.
 
         """
         if self.kind == "loss":
@@ -155,14 +156,15 @@ def logit_diff(pos: str | int, neg: str | int, *, position: int | None = None) -
     Units: logits; their difference is the logarithm of the ratio of the two probabilities.
 
     Raises:
-        UnusablePrompt: a token is not a single token; where it is used, an encoder's prompt without a mask.
+        UnusableToken: where it is used, a token that is not a single one.
+        UnusablePrompt: likewise, an encoder's prompt without a mask.
         UnknownOption: likewise, a position outside the prompt.
 
     Source:
         Wang et al., "Interpretability in the Wild" (2022), arXiv:2211.00593, where it measures the IOI task.
 
     """
-    return Metric("logit_diff", pos, neg, position)
+    return checked_metric(Metric("logit_diff", pos, neg, position))
 
 
 def logit(token: str | int, *, position: int | None = None) -> Metric:
@@ -179,14 +181,15 @@ def logit(token: str | int, *, position: int | None = None) -> Metric:
     Units: logits; a number that is added to all of them changes no probability, and changes this one.
 
     Raises:
-        UnusablePrompt: a token is not a single token; where it is used, an encoder's prompt without a mask.
+        UnusableToken: where it is used, a token that is not a single one.
+        UnusablePrompt: likewise, an encoder's prompt without a mask.
         UnknownOption: likewise, a position outside the prompt.
 
     Source:
         nostalgebraist, "interpreting GPT: the logit lens" (2020), reads models by their logits.
 
     """
-    return Metric("logit", token, None, position)
+    return checked_metric(Metric("logit", token, None, position))
 
 
 def prob(token: str | int, *, position: int | None = None) -> Metric:
@@ -203,14 +206,15 @@ def prob(token: str | int, *, position: int | None = None) -> Metric:
     Units: from 0 to 1, over the whole vocabulary.
 
     Raises:
-        UnusablePrompt: a token is not a single token; where it is used, an encoder's prompt without a mask.
+        UnusableToken: where it is used, a token that is not a single one.
+        UnusablePrompt: likewise, an encoder's prompt without a mask.
         UnknownOption: likewise, a position outside the prompt.
 
     Source:
         Meng et al., "Locating and Editing Factual Associations in GPT" (2022), arXiv:2202.05262, trace it.
 
     """
-    return Metric("prob", token, None, position)
+    return checked_metric(Metric("prob", token, None, position))
 
 
 def kl(*, position: int | None = None) -> Metric:
@@ -236,7 +240,7 @@ def kl(*, position: int | None = None) -> Metric:
         judge circuits by it.
 
     """
-    return Metric("kl", None, None, position)
+    return checked_metric(Metric("kl", None, None, position))
 
 
 def loss() -> Metric:
@@ -266,11 +270,17 @@ def checked_metric(metric: Any) -> Metric:  # noqa: ANN401  whatever a caller ga
     """Return the metric.
 
     Raises:
-        UnknownOption: it is none.
+        UnknownOption: it is none, or reads at what is no position.
 
     """
     if isinstance(metric, Metric) and metric.kind in _KINDS:
-        return metric
+        position = whole(metric.position)
+        if position is None:
+            raise UnknownOption(
+                f"position refused: expected a whole number, got {shown(metric.position)}; "
+                f"-1 is the last position of the prompt"
+            )
+        return replace(metric, pos=plain(metric.pos), neg=plain(metric.neg), position=position)
     raise UnknownOption(
         f"metric refused: expected one of tlab.metrics, got {shown(metric)}; "
         f"try tlab.metrics.logit_diff(' Mary', ' John')"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tlab.errors import UnusablePrompt, shown
+from tlab.errors import UnusablePrompt, UnusableToken, shown
+from tlab.plain import whole
 from tlab.sites import site_names
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Model:
         tokenizer: Hugging Face's tokenizer.
         anatomy: where the model's parts are.
         folder: where the weights lie, if they lie in a folder.
+        step: of a toy model, after how many steps of training it is; `None` for the last one.
 
     """
 
@@ -46,6 +48,7 @@ class Model:
     tokenizer: Any
     anatomy: Anatomy
     folder: Path | None = field(default=None)
+    step: int | None = field(default=None)
 
     @property
     def family(self) -> str:
@@ -239,22 +242,23 @@ class Model:
         """Return the id of a token that is given as text or as id.
 
         Raises:
-            UnusablePrompt: the text is not exactly one token, or the id lies outside the vocabulary.
+            UnusableToken: the text is not exactly one token, or the id lies outside the vocabulary.
 
         """
-        if isinstance(token, int) and not isinstance(token, bool):
-            if 0 <= token < self.d_vocab:
-                return token
-            raise UnusablePrompt(
+        number = whole(token)
+        if number is not None:
+            if 0 <= number < self.d_vocab:
+                return number
+            raise UnusableToken(
                 f"token unusable: expected an id from 0 to {self.d_vocab - 1}, got {shown(token)}; "
                 f"see model.to_ids for a text's ids"
             )
         if not isinstance(token, str) or not token:
-            raise UnusablePrompt(f"token unusable: expected a text or an id, got {shown(token)}; write ' Paris'")
+            raise UnusableToken(f"token unusable: expected a text or an id, got {shown(token)}; write ' Paris'")
         ids = self.tokenizer(token, add_special_tokens=False)["input_ids"]
         if len(ids) != 1:
             first = f"; its first is {self.to_text(ids[0])!r} (a leading space counts)" if ids else "; write another"
-            raise UnusablePrompt(f"token unusable: expected exactly one token, got {len(ids)} in {shown(token)}{first}")
+            raise UnusableToken(f"token unusable: expected exactly one token, got {len(ids)} in {shown(token)}{first}")
         return int(ids[0])
 
     def __repr__(self) -> str:

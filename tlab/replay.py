@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tlab.models import Model
     from tlab.results import Result
 
-__all__ = ["code", "fingerprint", "replay"]
+__all__ = ["code", "fingerprint", "replay", "subject_of"]
 
 
 def replay(result: Result, model: Model | None) -> Result:
@@ -26,7 +26,7 @@ def replay(result: Result, model: Model | None) -> Result:
 
     """
     manifest = _manifest(result)
-    subject = _model(manifest) if model is None else model
+    subject = subject_of(manifest) if model is None else model
     if manifest.fingerprint and manifest.fingerprint != subject.fingerprint:
         raise DamagedResult(
             f"replay refused: expected the weights {manifest.fingerprint[:12]}…, got {subject.fingerprint[:12]}… "
@@ -39,7 +39,8 @@ def fingerprint(result: Result) -> None:
     """Let the result's manifest name its model's weights, so that a replay can tell whether they are the same."""
     manifest = result.manifest
     if manifest is not None and not manifest.fingerprint:
-        result.attach(dataclasses.replace(manifest, fingerprint=_model(manifest).fingerprint))
+        subject = subject_of(manifest)
+        result.attach(dataclasses.replace(manifest, fingerprint=subject.fingerprint).run_on(subject))
 
 
 def code(result: Result, library: str) -> str:
@@ -47,7 +48,15 @@ def code(result: Result, library: str) -> str:
     from tlab.code import write  # noqa: PLC0415  rarely asked for
 
     manifest = _manifest(result)
-    return write(manifest, library, _model(manifest))
+    return write(manifest, library, subject_of(manifest))
+
+
+def subject_of(manifest: Manifest) -> Model:
+    """Return the model that ran; if the result was read from a file, the one of that name and step is loaded."""
+    if manifest.subject is not None:
+        return manifest.subject
+    dtype: torch.dtype = getattr(torch, manifest.dtype)
+    return load(manifest.model, device=manifest.device, dtype=dtype, step=manifest.step)
 
 
 def _manifest(result: Result) -> Manifest:
@@ -57,9 +66,3 @@ def _manifest(result: Result) -> Manifest:
             f"run the experiment itself"
         )
     return result.manifest
-
-
-def _model(manifest: Manifest) -> Model:
-    dtype: torch.dtype = getattr(torch, manifest.dtype)
-
-    return load(manifest.model, device=manifest.device, dtype=dtype)

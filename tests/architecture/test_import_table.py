@@ -44,6 +44,7 @@ _EXPERIMENTS = _Room(
         "tlab.manifest",
         "tlab.metrics",
         "tlab.models",
+        "tlab.plain",
         "tlab.precision",
         "tlab.references",
         "tlab.results",
@@ -80,6 +81,7 @@ _ROOMS: dict[str, _Room] = {
     "tlab.precision": _Room((), frozenset({"torch"})),
     "tlab.errors": _Room((), _NOTHING),
     "tlab.targets": _Room(("tlab.errors",), _NOTHING),
+    "tlab.plain": _Room(("tlab.errors",), frozenset({"numpy", "torch"})),
     # Hugging Face's client raises its transport's errors as they are.
     "tlab.hub": _Room(("tlab.errors",), frozenset({"huggingface_hub", "httpx2"})),
     "tlab.weights": _Room(("tlab.catalogue", "tlab.errors")),
@@ -90,7 +92,7 @@ _ROOMS: dict[str, _Room] = {
     ),
     "tlab.sites": _Room(("tlab.anatomy", "tlab.errors"), _NOTHING, only_typing=("tlab.anatomy",)),
     "tlab.models": _Room(
-        ("tlab.anatomy", "tlab.errors", "tlab.sites"),
+        ("tlab.anatomy", "tlab.errors", "tlab.plain", "tlab.sites"),
         frozenset({"torch", "jaxtyping"}),
         only_typing=("jaxtyping", "tlab.anatomy"),
     ),
@@ -108,6 +110,7 @@ _ROOMS: dict[str, _Room] = {
             "tlab.hub",
             "tlab.memory",
             "tlab.models",
+            "tlab.plain",
             "tlab.results",
             "tlab.training",
             "tlab.weights",
@@ -122,9 +125,9 @@ _ROOMS: dict[str, _Room] = {
         only_lazy=("tlab.archive", "tlab.replay", "tlab.views"),
         only_typing=("plotly", "tlab.manifest", "tlab.models"),
     ),
-    "tlab.manifest": _Room(("tlab.errors", "tlab.models", "tlab.results"), _NOTHING, only_typing=("tlab.models",)),
+    "tlab.manifest": _Room(("tlab.errors", "tlab.models", "tlab.plain", "tlab.results"), _NOTHING),
     "tlab.metrics": _Room(
-        ("tlab.errors", "tlab.models", "tlab.precision"),
+        ("tlab.errors", "tlab.models", "tlab.plain", "tlab.precision"),
         frozenset({"torch", "jaxtyping"}),
         only_typing=("jaxtyping", "tlab.models"),
     ),
@@ -157,7 +160,7 @@ _ROOMS: dict[str, _Room] = {
     "tlab.checking": _EXPERIMENTS,
     "tlab.circuits": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.circuits")),
     "tlab.differences": _EXPERIMENTS._replace(
-        ours=(*_EXPERIMENTS.ours, "tlab.differences", "tlab.loading"), only_typing=()
+        ours=(*_EXPERIMENTS.ours, "tlab.differences", "tlab.loading", "tlab.replay"), only_typing=()
     ),
     "tlab.learning": _EXPERIMENTS,
     "tlab.probe": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.probe"), only_lazy=()),

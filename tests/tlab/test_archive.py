@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,10 +20,12 @@ from tlab import archive
 from tlab.errors import DamagedResult
 from tlab.experiments.capture import Capture
 from tlab.experiments.predict import Prediction
+from tlab.loading import dissect
 from tlab.manifest import Manifest
 from tlab.results import Result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tlab import Model
@@ -99,6 +103,58 @@ def test_a_replay_on_other_weights_is_refused(llama: Model, tiny_folders: dict[s
         DamagedResult, match=r"replay refused: expected the weights \w{12}…, got \w{12}… in '.*'; load the model that"
     ):
         loaded.replay(other)
+
+
+def test_a_checkpoint_is_saved_and_done_again_with_its_own_weights(tmp_path: Path) -> None:
+    early, last = tlab.load("toy-induction", step=960), tlab.load("toy-induction")
+    result = tlab.predict(early, "bag bed bell boat bag bed bell", k=3)
+    assert result.probability != tlab.predict(last, "bag bed bell boat bag bed bell", k=3).probability
+    loaded = Result.load(result.save(tmp_path / "result.tlab"))
+    assert loaded.manifest is not None
+    assert (loaded.manifest.step, loaded.manifest.fingerprint) == (960, early.fingerprint)
+    assert early.fingerprint != last.fingerprint
+    assert loaded.replay().explain() == result.explain()
+    with pytest.raises(DamagedResult, match="replay refused: expected the weights"):
+        loaded.replay(last)
+
+
+def test_the_model_that_ran_is_the_one_that_is_noted_and_runs_again(
+    dissected: Callable[..., Model], tmp_path: Path
+) -> None:
+    # A model that nobody could load by its name, and one that bears another's.
+    nameless = dissected("gpt2")
+    early = tlab.load("toy-induction", step=960)
+    altered = dissect("toy-induction", copy.deepcopy(early.hf), early.tokenizer)
+    for model in (nameless, altered):
+        result = tlab.predict(model, "abc" if model is nameless else "bag bed", k=3)
+        assert result.replay().explain() == result.explain()
+        loaded = Result.load(result.save(tmp_path / "result.tlab"))
+        assert loaded.manifest is not None
+        assert loaded.manifest.fingerprint == model.fingerprint
+        assert loaded.replay(model).explain() == result.explain()
+
+
+def test_a_result_that_is_copied_leaves_the_model_where_it_is(llama: Model) -> None:
+    result = tlab.predict(llama, _PROMPT)
+    assert result.manifest is not None
+    assert result.manifest.subject is llama
+    for copied in (copy.deepcopy(result), pickle.loads(pickle.dumps(result))):  # noqa: S301  written a moment ago
+        assert copied.manifest.subject is None
+        assert copied.manifest == result.manifest
+        assert copied.replay().explain() == result.explain()
+
+
+def test_what_the_caller_does_with_his_lists_afterwards_changes_no_manifest(llama: Model) -> None:
+    targets, vector = ["L0H1"], torch.ones(llama.d_model)
+    ablated = tlab.ablate(llama, _PROMPT, targets, controls=0, compare_methods=False)
+    steered = tlab.steer(llama, _PROMPT, vector, layer=1, max_new_tokens=1, controls=0)
+    targets.append("L0")
+    vector.zero_()
+    assert ablated.manifest is not None
+    assert steered.manifest is not None
+    assert ablated.manifest.arguments["targets"] == ["L0H1"]
+    assert steered.manifest.arguments["vector"].all()
+    assert ablated.replay().explain() == ablated.explain()
 
 
 def test_what_no_experiment_made_has_no_manifest_and_no_replay() -> None:

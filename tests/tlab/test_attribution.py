@@ -257,7 +257,11 @@ def test_a_norm_of_another_form_is_refused() -> None:
         ({"by": "token"}, UnknownOption, r"^by refused: expected one of layer, component, .*got 'token'; try"),
         ({"controls": -1}, UnknownOption, r"^controls refused: expected a whole number from 0 to 1000, got -1; try"),
         ({"controls": True}, UnknownOption, r"^controls refused"),
-        ({"position": 11}, UnknownOption, r"^position refused: expected -11 to 10, got 11; the prompt has 11 tokens"),
+        (
+            {"position": 11},
+            UnknownOption,
+            r"^position refused: .* from -11 to 10, got 11; the prompt has",
+        ),
         ({"against": "qq"}, UnusablePrompt, r"^token unusable: expected exactly one token, got 2 in 'qq'"),
         ({"written": "a"}, UnusablePrompt, r"^target unusable"),
     ],

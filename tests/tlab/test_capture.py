@@ -186,13 +186,17 @@ def test_the_sentence_encoder_of_the_catalogue_gives_known_neighbours() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m: tlab.capture(m, PROMPTS, positions=[5]), UnknownOption, "expected -5 to 4, got 5"),
+        (
+            lambda m: tlab.capture(m, PROMPTS, positions=[5]),
+            UnknownOption,
+            "a whole number from -5 to 4, got 5",
+        ),
         (lambda m: tlab.capture(m, []), UnusablePrompt, "expected at least one, got an empty list"),
         (lambda m: tlab.capture(m, ["one", 2]), UnusablePrompt, "expected a text of at least one character, got 2"),
         (lambda m: tlab.capture(m, "one", target="two"), UnusablePrompt, "expected none for a model of the family"),
         (lambda m: tlab.capture(m, "one", sites="blocks.*.attn.patern"), UnknownSite, "expected a name such as"),
         (lambda m: tlab.capture(m, "one", sites="blocks.3.attn.z"), UnknownSite, "expected a block from 0 to 2"),
-        (lambda m: tlab.predict(m, "one", position=3), UnknownOption, "expected -3 to 2, got 3"),
+        (lambda m: tlab.predict(m, "one", position=3), UnknownOption, "expected a whole number from -3 to 2, got 3"),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(

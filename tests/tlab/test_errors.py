@@ -54,6 +54,7 @@ def test_codes_are_stable_and_distinct() -> None:
         "tlab-error",
         "tlab-missing-model-source",
         "tlab-model-too-large",
+        "tlab-not-finite",
         "tlab-unequal-prompts",
         "tlab-unknown-exercise",
         "tlab-unknown-model",
@@ -61,8 +62,11 @@ def test_codes_are_stable_and_distinct() -> None:
         "tlab-unknown-site",
         "tlab-unknown-target",
         "tlab-unsupported-model",
+        "tlab-unusable-argument",
+        "tlab-unusable-dtype",
         "tlab-unusable-edit",
         "tlab-unusable-prompt",
+        "tlab-unusable-token",
     ]
 
 

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 import tlab
 from tlab import Result
 from tlab.engine import run
-from tlab.errors import UnknownOption, UnusablePrompt
+from tlab.errors import TlabError, UnknownOption, UnknownTarget, UnusablePrompt
 from tlab.experiments import logit_lens as module
 from tlab.experiments.logit_lens import LensResult, logit_lens
 from tlab.experiments.prompts import inputs_of
@@ -201,16 +201,18 @@ def test_it_is_saved_and_done_again(llama: Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "kind", "message"),
     [
-        ({"layers": [4]}, "layer refused: expected a whole number from 0 to 3, got 4"),
-        ({"layers": [True]}, "layer refused"),
-        ({"layers": []}, "layers refused: expected at least one"),
-        ({"layers": "all"}, "layer refused: .* got 'all'"),
+        ({"layers": [4]}, UnknownTarget, "layer refused: expected a whole number from 0 to 3, got 4"),
+        ({"layers": [True]}, UnknownTarget, "layer refused"),
+        ({"layers": []}, UnknownOption, "layers refused: expected at least one"),
+        ({"layers": "all"}, UnknownTarget, "layer refused: .* got 'all'"),
     ],
 )
-def test_a_layer_that_is_not_there_is_refused(llama: Model, options: dict[str, object], message: str) -> None:
-    with pytest.raises(UnknownOption, match=message):
+def test_a_layer_that_is_not_there_is_refused(
+    llama: Model, options: dict[str, object], kind: type[TlabError], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
         logit_lens(llama, _PROMPT, **options)  # type: ignore[arg-type]
 
 

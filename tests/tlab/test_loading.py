@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import struct
@@ -18,14 +19,25 @@ from torch.testing import assert_close
 from transformers import AutoModel
 
 import tlab
-from tlab import memory
+from tlab import loading, memory
 from tlab.engine import run
-from tlab.errors import ModelTooLarge, UnknownModel, UnknownOption, UnsupportedModel, UnusablePrompt
+from tlab.errors import (
+    ModelTooLarge,
+    NotFinite,
+    UnknownModel,
+    UnknownOption,
+    UnsupportedModel,
+    UnusableDtype,
+    UnusablePrompt,
+)
 from tlab.hub import check_id
+from tlab.loading import dissect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from transformers import PreTrainedModel
 
     from tlab import Model
     from tlab.engine import Inputs
@@ -195,6 +207,109 @@ def test_a_dtype_that_the_device_cannot_compute_with_is_refused(
 ) -> None:
     with pytest.raises(UnknownOption, match=message):
         tlab.load(tiny_folders["llama-grouped"], dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "current", "key"),
+    [("cpu", 0, "cpu"), ("cpu:0", 0, "cpu"), ("cuda", 0, "cuda:0"), ("cuda", 1, "cuda:1"), ("cuda:1", 0, "cuda:1"),
+     ("mps", 1, "mps:0")],
+)  # fmt: skip
+def test_a_device_has_one_name(name: str, current: int, key: str) -> None:
+    # That of its tensors, which is in the manifest: under another one, a replay would load the model once more.
+    assert loading._device_key(torch.device(name), current) == key
+
+
+def test_torchs_own_devices_are_taken(tiny_folders: dict[str, Path]) -> None:
+    folder = tiny_folders["llama-grouped"]
+    assert tlab.load(folder, device=torch.device("cpu")) is tlab.load(folder)
+    with pytest.raises(UnusableDtype, match=r"on a CPU, got torch\.float16"):
+        tlab.load(folder, device=torch.device("cpu"), dtype=torch.float16)
+
+
+def test_a_weight_that_is_no_number_is_named(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folders["llama-grouped"], folder)
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    # Of a token that the check of the parts does not read.
+    tensors["model.embed_tokens.weight"][7, 3] = torch.nan
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        NotFinite,
+        match=r"finite weights, got 1 of \d+ that are not at model\.embed_tokens\.weight in .*; fetch",
+    ):
+        tlab.load(folder)
+
+
+def test_outputs_that_are_no_numbers_are_no_fault_of_the_architecture(
+    untouched: Callable[..., PreTrainedModel],
+) -> None:
+    hf = copy.deepcopy(untouched("gpt2"))
+    hf.transformer.h[0].mlp.c_fc.weight.data.fill_(3e38)
+    with pytest.raises(NotFinite, match=r"expected finite outputs, got .* in float32; take a wider dtype"):
+        dissect("wild", hf, zoo.byte_tokenizer("decoder"))
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype", "millions"),
+    [('{"dtype": "bfloat16"}', torch.bfloat16, "40,000"), ("{}", torch.float32, "20,000")],
+)
+def test_pickled_weights_count_by_their_size(tmp_path: Path, config: str, dtype: torch.dtype, millions: str) -> None:
+    (tmp_path / "config.json").write_text(config)
+    for part in (1, 2):
+        with (tmp_path / f"pytorch_model-0000{part}-of-00002.bin").open("wb") as file:
+            file.truncate(40 * 10**9)  # a hole, which takes no room
+    with pytest.raises(ModelTooLarge, match=f"with {millions} million parameters"):
+        memory.check_fits("name", tmp_path, dtype, "cpu")
+
+
+def test_the_advice_is_not_what_was_done_already(tmp_path: Path) -> None:
+    _announce(tmp_path, 10**13)
+    with pytest.raises(ModelTooLarge, match=r"in bfloat16; take a smaller model$"):
+        memory.check_fits("name", tmp_path, torch.bfloat16, "cpu")
+
+
+def test_weights_pass_through_the_main_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _announce(tmp_path, 10**9)
+    free = {"cuda:0": 10 * 10**9, "cpu": 10**9}
+    monkeypatch.setattr(memory, "available_bytes", free.get)
+    with pytest.raises(ModelTooLarge, match=r"most 1\.0 GB, got .* about 4\.0 GB of main memory on their way in"):
+        memory.check_fits("name", tmp_path, torch.float32, "cuda:0")
+    free.update({"cuda:0": 10**9, "cpu": 10**10})
+    with pytest.raises(ModelTooLarge, match=r"at most 1\.0 GB, got .* about 4\.8 GB on cuda:0 in float32"):
+        memory.check_fits("name", tmp_path, torch.float32, "cuda:0")
+    free["cuda:0"] = 5 * 10**9
+    memory.check_fits("name", tmp_path, torch.float32, "cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("membership", "group", "files"),
+    [
+        ("0::/box/inner\n", "box", ("memory.max", "memory.current", "inactive_file")),
+        # Inside a container the own group is mounted as the root.
+        ("0::/elsewhere\n", "", ("memory.max", "memory.current", "inactive_file")),
+        (
+            "9:cpu:/\n4:memory:/box\n0::/\n",
+            "memory/box",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ),
+    ],
+)
+def test_a_container_may_hold_less_than_the_machine(
+    tmp_path: Path, membership: str, group: str, files: tuple[str, str, str]
+) -> None:
+    named, folder = tmp_path / "membership", tmp_path / "root" / group
+    named.write_text(membership)
+    folder.mkdir(parents=True)
+    assert memory._group_bytes(tmp_path / "root", named) is None
+    limit, usage, dropped = files
+    (folder / limit).write_text("1000000\n")
+    (folder / usage).write_text("700000\n")
+    assert memory._group_bytes(tmp_path / "root", named) == 300_000
+    (folder / "memory.stat").write_text(f"anon 5\n{dropped} 200000\n")
+    assert memory._group_bytes(tmp_path / "root", named) == 500_000
+    (folder / limit).write_text("max\n")
+    assert memory._group_bytes(tmp_path / "root", named) is None
+    assert memory._group_bytes(tmp_path / "root", tmp_path / "nothing") is None
 
 
 def test_a_folder_without_any_model_is_an_unknown_model(tmp_path: Path) -> None:

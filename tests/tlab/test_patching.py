@@ -159,7 +159,7 @@ def test_an_interrupt_keeps_what_was_found(llama: Model, monkeypatch: pytest.Mon
     [
         ({"corrupted": "one and two, three"}, UnequalPrompts, r"expected as many tokens in both, got 11 and 18"),
         ({"direction": "sideways"}, UnknownOption, r"expected 'denoise' or 'noise', got 'sideways'"),
-        ({"positions": [11]}, UnknownOption, r"expected -11 to 10, got 11"),
+        ({"positions": [11]}, UnknownOption, r"expected a whole number from -11 to 10, got 11"),
         ({"targets": "L3H0"}, UnknownTarget, r"expected layers 0 to 2 and heads 0 to 3, got 'L3H0'"),
         ({"targets": "resid"}, UnknownTarget, r"expected 'L3H4', .*'L3.resid_pre'"),
         ({"metric": "loss"}, UnknownOption, r"expected one of tlab.metrics, got 'loss'"),

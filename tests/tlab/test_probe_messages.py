@@ -79,8 +79,8 @@ _REFUSED: list[tuple[str, Callable[[Any, Any], object], type[TlabError], str]] =
     (
         "a layer too many",
         lambda model, _: probes.train(model, _PROMPTS, _LABELS, layers=[0, 3]),
-        UnknownSite,
-        r"site unknown: expected a block from 0 to 2, got 'blocks\.3\.resid_post'; count layers from 0",
+        UnknownTarget,
+        r"layer refused: expected a whole number from 0 to 2, got 3; leave layers out to read them all",
     ),
     (
         "no layers",

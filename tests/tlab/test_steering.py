@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 from tlab import Result, metrics
 from tlab.engine import Edit, Inputs, run
-from tlab.errors import UnknownOption, UnusablePrompt
+from tlab.errors import UnknownOption, UnknownTarget, UnusablePrompt
 from tlab.experiments.direction import SteeringVector, random_direction, steering_vector
 from tlab.experiments.dose import dose_curve
 from tlab.experiments.generate import generate
@@ -331,7 +331,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(llama: Model, dissected: Call
         steering_vector(llama, 3, "a", layer=1)  # type: ignore[arg-type]
     with pytest.raises(UnknownOption, match=r"plus refused: .* got \[\]"):
         steering_vector(llama, [], "a", layer=1)
-    with pytest.raises(UnknownOption, match="layer refused: expected a whole number from 0 to 2, got 3"):
+    with pytest.raises(UnknownTarget, match="layer refused: expected a whole number from 0 to 2, got 3"):
         steering_vector(llama, "a", "b", layer=3)
     with pytest.raises(UnknownOption, match=r"position refused: .*'ab' has 2 tokens; take position=-1"):
         steering_vector(llama, "ab", "cd", layer=1, position=2)
@@ -341,7 +341,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(llama: Model, dissected: Call
         steering_vector(llama, "ab", "c", layer=1, source="unembedding")
     with pytest.raises(UnknownOption, match="vector refused: expected 32 numbers"):
         steer(llama, _PROMPT, torch.zeros(7), layer=1)
-    with pytest.raises(UnknownOption, match="layer refused"):
+    with pytest.raises(UnknownTarget, match="layer refused"):
         steer(llama, _PROMPT, torch.zeros(32))
     with pytest.raises(UnknownOption, match="coef refused: expected a finite number, got inf"):
         steer(llama, _PROMPT, torch.zeros(32), layer=1, coef=math.inf)

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from tlab import Result
 from tlab.engine import Edit, run, unembed
-from tlab.errors import UnknownOption, UnsupportedModel, UnusablePrompt
+from tlab.errors import UnknownOption, UnknownTarget, UnsupportedModel, UnusablePrompt
 from tlab.experiments import lens_fitting
 from tlab.experiments.lens_fitting import Candidates, Translators, Way, loads_of, streams_of
 from tlab.experiments.lens_training import train_tuned_lens
@@ -270,7 +270,6 @@ def test_the_pictures_show_both_lenses(llama: Model) -> None:
         ({"texts": "one text"}, "texts refused: expected at least two texts, got 'one text'"),
         ({"texts": ["one"]}, "texts refused: expected at least two texts"),
         ({"texts": ["a", "b"]}, "texts refused: expected texts of two tokens or more"),
-        ({"layers": [3]}, "layer refused: expected a whole number from 0 to 2, got 3"),
         ({"layers": []}, "layers refused: expected at least one"),
         ({"rank": 0}, "rank refused: expected a whole number from 1 to"),
         ({"rank": 2.5}, "rank refused"),
@@ -284,6 +283,11 @@ def test_the_pictures_show_both_lenses(llama: Model) -> None:
 def test_an_option_that_cannot_be_is_refused(llama: Model, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UnknownOption, match=message):
         train_tuned_lens(llama, **{"texts": _texts(2), **options})
+
+
+def test_a_layer_that_is_not_there_cannot_be_trained(llama: Model) -> None:
+    with pytest.raises(UnknownTarget, match="layer refused: expected a whole number from 0 to 2, got 3"):
+        train_tuned_lens(llama, layers=[3])
 
 
 def test_a_lens_fits_its_own_model_only(llama: Model, dissected: Callable[..., Model]) -> None:

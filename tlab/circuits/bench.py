@@ -11,6 +11,7 @@ from tlab.circuits.discovery import fitting
 from tlab.circuits.running import Runner
 from tlab.circuits.task import task_of
 from tlab.errors import UnknownOption, shown
+from tlab.plain import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,8 +113,9 @@ def checked_number(value: object, name: str, *, least: int, most: int | None = _
         UnknownOption: it is none.
 
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most):
-        return value
+    number = whole(value)
+    if number is not None and number >= least and (most is None or number <= most):
+        return number
     top = "on" if most is None else f"to {most}"
     raise UnknownOption(
         f"{name} refused: expected a whole number from {least} {top}, got {shown(value)}; try {least + 1}"

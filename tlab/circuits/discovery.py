@@ -15,6 +15,7 @@ from tlab.circuits.task import task_of
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.attribution_patching import checked_steps
 from tlab.manifest import experiment
+from tlab.plain import whole
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -220,8 +221,9 @@ def fitting(model: Model, circuit: object) -> Circuit:
 
 
 def _checked_number(n_edges: object) -> int:
-    if isinstance(n_edges, int) and not isinstance(n_edges, bool) and n_edges >= 1:
-        return n_edges
+    number = whole(n_edges)
+    if number is not None and number >= 1:
+        return number
     raise UnknownOption(f"n_edges refused: expected a whole number from 1 on, got {shown(n_edges)}; try n_edges=500")
 
 

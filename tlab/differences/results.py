@@ -18,8 +18,8 @@ from tlab.differences.changes import in_dtype, naming, rewritten, with_tokenizer
 from tlab.differences.judging import Trial, reported, target_number, target_numbers, with_pairs
 from tlab.differences.quantities import SAME, gap_of, headline, numbers_of
 from tlab.errors import UnknownOption, shown
-from tlab.loading import load
 from tlab.manifest import verb_of
+from tlab.replay import subject_of
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _manifest(result: Result) -> Manifest:
 
 
 def _model_of(manifest: Manifest, model: Model | None) -> Model:
-    found = model or load(manifest.model, device=manifest.device)
+    found = model or subject_of(manifest)
     if manifest.fingerprint and found.fingerprint != manifest.fingerprint:
         raise UnknownOption(
             f"model refused: expected the weights {manifest.fingerprint[:12]}…, got {found.fingerprint[:12]}…; "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tlab.errors import UnusableEdit, shown
+from tlab.errors import NotFinite, UnusableEdit, shown
 from tlab.sites import axes_of
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _check_numbers(replacement: Tensor, site: str) -> None:
     are_usable = ~replacement.isnan() if site.endswith(".scores") else replacement.isfinite()
     if not are_usable.all():
         n_wrong = int((~are_usable).sum())
-        raise UnusableEdit(
+        raise NotFinite(
             f"edit refused: expected finite numbers, got {n_wrong} of {replacement.numel()} that are not at {site}; "
             f"look for a division by zero, or a number too large for {str(replacement.dtype).removeprefix('torch.')}"
         )

@@ -155,7 +155,8 @@ def ablate(
     Raises:
         UnknownTarget: a name cannot be read or lies outside the model.
         UnknownOption: the method is none of the three.
-        UnusablePrompt: the followed token is not a single token, or an encoder's prompt holds no mask.
+        UnusableToken: the followed token is not a single token.
+        UnusablePrompt: an encoder's prompt holds no mask.
 
     Cost: one forward pass, and one from the first ablated block on for each of method and control; one for the
         reference prompts together unless the method is `zero`.

@@ -15,6 +15,7 @@ from tlab.errors import UnknownOption, UnknownTarget, shown
 from tlab.experiments.foreign_html import neuron_page, standing_alone
 from tlab.experiments.prompts import inputs_of, tokens_of
 from tlab.manifest import experiment
+from tlab.plain import whole
 from tlab.precision import precise
 from tlab.results import HtmlView, Result, percent
 
@@ -281,8 +282,8 @@ def _place(model: Model, kind: object) -> tuple[Stack, str, str]:
 
 
 def _is_index(value: object, size: int) -> bool:
-    # True is an int to Python, and a mask to torch.
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < size
+    number = whole(value)
+    return number is not None and 0 <= number < size
 
 
 def _check_head(layer: object, head: object, n_layers: int, n_heads: int) -> None:

@@ -13,6 +13,8 @@ import torch
 
 from tlab.engine import Edit, Variant
 from tlab.errors import UnknownOption, shown
+from tlab.experiments.intervention import checked_layer
+from tlab.plain import whole
 from tlab.targets import parse_targets
 
 if TYPE_CHECKING:
@@ -69,8 +71,8 @@ def heads_of(model: Model, layers: object, heads: Any) -> dict[int, tuple[int, .
     """Return the heads that layers or names of heads stand for, by layer.
 
     Raises:
-        UnknownOption: a layer lies outside the model, or both were given.
-        UnknownTarget: a head's name cannot be read, or lies outside the model.
+        UnknownOption: none was named, or both were given.
+        UnknownTarget: a head's name cannot be read, or a head or layer lies outside the model.
 
     """
     if heads is not None:
@@ -81,15 +83,15 @@ def heads_of(model: Model, layers: object, heads: Any) -> dict[int, tuple[int, .
             if target.head is None:
                 raise UnknownOption(f"head refused: expected a name such as 'L3H4', got {shown(str(target))}; add H…")
             found[target.layer] = (*found.get(target.layer, ()), target.head)
+        if not found:
+            raise UnknownOption(f"heads refused: expected at least one, got {shown(heads)}; leave it out to take all")
         return {layer: tuple(sorted(found[layer])) for layer in sorted(found)}
     given = range(model.n_layers) if layers is None else layers
-    many = tuple(given) if isinstance(given, Iterable) else (given,)
-    for layer in many:
-        if not isinstance(layer, int) or isinstance(layer, bool) or not 0 <= layer < model.n_layers:
-            raise UnknownOption(
-                f"layer refused: expected 0 to {model.n_layers - 1}, got {shown(layer)}; count layers from 0"
-            )
-    return {layer: tuple(range(model.n_heads)) for layer in sorted(set(many))}
+    many = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    if not many:
+        raise UnknownOption(f"layers refused: expected at least one, got {shown(layers)}; leave it out to take all")
+    chosen = {checked_layer(model, layer) for layer in many}
+    return {layer: tuple(range(model.n_heads)) for layer in sorted(chosen)}
 
 
 def forbidden(pairs: Sequence[tuple[int, int]], chosen: Mapping[int, tuple[int, ...]]) -> Variant:
@@ -161,8 +163,9 @@ def _position(given: object, tokens: Sequence[str]) -> int:
             f"position refused: expected a token of the prompt, got {shown(given)}; "
             f"it has {shown(list(tokens))} (a leading space counts)"
         )
-    if isinstance(given, int) and not isinstance(given, bool) and -len(tokens) <= given < len(tokens):
-        return given % len(tokens)
+    place = whole(given)
+    if place is not None and -len(tokens) <= place < len(tokens):
+        return place % len(tokens)
     raise UnknownOption(
         f"position refused: expected {-len(tokens)} to {len(tokens) - 1}, or a token's text, got {shown(given)}; "
         f"the prompt has {len(tokens)} tokens"

@@ -16,6 +16,7 @@ from tlab.experiments.reading import reading_position
 from tlab.experiments.terms import GROUPS, Terms, sites_of, terms_of
 from tlab.experiments.wording import exactly
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def attribute(
     Raises:
         UnknownOption: the model's last stream is no sum of what its parts wrote (post-norm), its neurons cannot be
             told apart, or an option is outside its values.
-        UnusablePrompt: a token is not a single token.
+        UnusableToken: a token is not a single token.
 
     Cost: one forward pass, and one product with the output weights for each layer.
 
@@ -171,7 +172,7 @@ def attribute(
     """
     if by not in GROUPS:
         raise UnknownOption(f"by refused: expected one of {', '.join(GROUPS)}, got {shown(by)}; try by='component'")
-    _check_controls(controls)
+    controls = whole_number("controls", controls, 0, _MOST_CONTROLS, "try controls=100")
     check_is_sum(model, "attribution")
     ids = [model.to_id(target)] + ([] if against is None else [model.to_id(against)])
     inputs = inputs_of(model, prompt, target=written)
@@ -195,14 +196,6 @@ def attribute(
         n_controls=controls,
         frame=frame,
     )
-
-
-def _check_controls(controls: object) -> None:
-    if not isinstance(controls, int) or isinstance(controls, bool) or not 0 <= controls <= _MOST_CONTROLS:
-        raise UnknownOption(
-            f"controls refused: expected a whole number from 0 to {_MOST_CONTROLS}, got {shown(controls)}; "
-            f"try controls=100"
-        )
 
 
 def _random_ids(model: Model, n_tokens: int, seed: int) -> list[int]:

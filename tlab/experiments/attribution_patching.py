@@ -17,6 +17,7 @@ from tlab.experiments.patching import base_and_source, contrast
 from tlab.experiments.place_map import PlaceMap
 from tlab.manifest import experiment
 from tlab.metrics import loss
+from tlab.plain import whole_number
 from tlab.precision import precise, precise_dtype
 from tlab.results import percent
 
@@ -251,11 +252,7 @@ def checked_steps(steps: object) -> int:
         UnknownOption: it is no whole number from 1 to 1000.
 
     """
-    if isinstance(steps, int) and not isinstance(steps, bool) and 1 <= steps <= _MOST_STEPS:
-        return steps
-    raise UnknownOption(
-        f"steps refused: expected a whole number from 1 to {_MOST_STEPS}, got {shown(steps)}; try steps=5"
-    )
+    return whole_number("steps", steps, 1, _MOST_STEPS, "try steps=5")
 
 
 def mean_gradients(

@@ -14,6 +14,7 @@ from tlab.engine import run
 from tlab.errors import UnknownOption, UnusablePrompt, shown
 from tlab.experiments.prompts import batch_of, inputs_of, tokens_of
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.precision import precise
 from tlab.results import Result
 from tlab.sites import axes_of, check_site
@@ -203,21 +204,21 @@ def _kept_axis(site: str) -> str:
 def _checked(
     positions: Sequence[int] | int, sites: Sequence[str], own: Sequence[int], source: Sequence[int]
 ) -> tuple[int, ...]:
-    given = tuple(positions) if isinstance(positions, Iterable) else (positions,)
+    given = tuple(positions) if isinstance(positions, Iterable) and not isinstance(positions, str) else (positions,)
+    if not given:
+        raise UnknownOption(
+            f"positions refused: expected at least one, got {shown(positions)}; leave it out to keep every one"
+        )
+    found: list[int] = []
     for site in sites:
         is_source = _is_of_source(site, _kept_axis(site)) and source is not own
         shortest = min(source if is_source else own)
-        for position in given:
-            if isinstance(position, int) and not isinstance(position, bool) and -shortest <= position < shortest:
-                continue
-            whose = "shortest prompt"
-            if source is not own:
-                whose = "shortest source" if is_source else "decoder"
-            raise UnknownOption(
-                f"position refused: expected {-shortest} to {shortest - 1}, got {shown(position)} at {site}; "
-                f"the {whose} has {shortest} tokens"
-            )
-    return given
+        whose = "shortest prompt"
+        if source is not own:
+            whose = "shortest source" if is_source else "decoder"
+        repair = f"at {site} the {whose} has {shortest} tokens"
+        found = [whole_number("position", one, -shortest, shortest - 1, repair) for one in given]
+    return tuple(found)
 
 
 def _kept(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tlab.errors import UnknownOption, UnknownTarget, shown
+from tlab.errors import UnknownTarget, shown
 from tlab.experiments.head_zoom import HeadZoom, zoom_head
 from tlab.experiments.mlp_zoom import MlpZoom, zoom_mlp
 from tlab.experiments.prompts import inputs_of, tokens_of
@@ -13,6 +13,7 @@ from tlab.experiments.reading import reading_position
 from tlab.experiments.spot import Spot
 from tlab.experiments.stream_zoom import StreamZoom, zoom_stream
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.sites import check_site, layer_of
 from tlab.targets import parse_targets
 
@@ -75,8 +76,7 @@ def component(
         independent writers to the stream.
 
     """
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= _MOST:
-        raise UnknownOption(f"k refused: expected a whole number from 1 to {_MOST}, got {shown(k)}; try k=10")
+    k = whole_number("k", k, 1, _MOST, "try k=10")
     match = _PART.fullmatch(site) if isinstance(site, str) else None
     if match is None:
         check_site(site, model.sites)

@@ -13,8 +13,8 @@ import torch
 
 from tlab.engine.decoding import Decoding, stop_ids
 from tlab.errors import UnknownOption, UnusablePrompt, shown
-from tlab.experiments.intervention import finite_number, whole_number
 from tlab.experiments.prompts import inputs_of
+from tlab.plain import finite_number, whole_number
 from tlab.precision import precise
 
 if TYPE_CHECKING:

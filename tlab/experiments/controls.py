@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from tlab.errors import UnknownOption, shown
+from tlab.plain import whole_number
 from tlab.targets import Target
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ def alike(targets: Sequence[Target], model: Model, *, n_choices: int, seed: int)
         UnknownOption: the number is none from 0 to 1000.
 
     """
-    if not isinstance(n_choices, int) or isinstance(n_choices, bool) or not 0 <= n_choices <= _MOST:
-        raise UnknownOption(
-            f"controls refused: expected a whole number from 0 to {_MOST}, got {shown(n_choices)}; try controls=5"
-        )
+    n_choices = whole_number("controls", n_choices, 0, _MOST, "try controls=5")
     if not targets:
         return []
     draw = random.Random(seed)  # noqa: S311  a sample, no secret

@@ -14,10 +14,11 @@ import torch
 
 from tlab.engine import run
 from tlab.errors import UnknownOption, shown
-from tlab.experiments.intervention import checked_layer, whole_number
+from tlab.experiments.intervention import checked_layer
 from tlab.experiments.prompts import inputs_of
 from tlab.experiments.wording import counted
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.precision import precise
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result
@@ -154,7 +155,8 @@ def steering_vector(
             embedding.
 
     Raises:
-        UnknownOption: a layer, a position or a source that is not there, or no prompts.
+        UnknownTarget: there is no such layer.
+        UnknownOption: a position or a source that is not there, or no prompts.
         UnusablePrompt: a prompt that cannot be read, or a token that is none.
 
     Cost: one forward pass a prompt, up to the layer's share of the model.

@@ -14,10 +14,11 @@ from tlab.engine import Inputs, Sweep, Variant
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.continuation import Sampling, beginning, continuation_text, continue_text
 from tlab.experiments.direction import random_direction
-from tlab.experiments.intervention import Interventions, finite_number, push_of, whole_number
+from tlab.experiments.intervention import Interventions, push_of
 from tlab.experiments.prompts import inputs_of
 from tlab.experiments.steering import text_loss
 from tlab.manifest import experiment
+from tlab.plain import finite_number, whole_number
 from tlab.precision import precise, precise_dtype
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result

@@ -16,8 +16,9 @@ from tlab.experiments.continuation import (
     continue_text,
     stopped_by,
 )
-from tlab.experiments.intervention import Interventions, push_of, whole_number
+from tlab.experiments.intervention import Interventions, push_of
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result, percent
 

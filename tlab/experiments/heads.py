@@ -12,6 +12,7 @@ from tlab.engine import run
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.reading import watch
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.precision import precise
 from tlab.results import Result
 
@@ -187,11 +188,7 @@ def _check_sizes(model: Model, n_tokens: object, n_sequences: object) -> None:
         ("n_tokens", n_tokens, _FEWEST, most, 50),
         ("n_sequences", n_sequences, 1, _MOST, 4),
     ):
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise UnknownOption(
-                f"{name} refused: expected a whole number from {low} to {high}, got {shown(value)}; "
-                f"try {name}={min(usual, high)}"
-            )
+        whole_number(name, value, low, high, f"try {name}={min(usual, high)}")
 
 
 def _random_ids(model: Model, n_rows: int, n_pos: int, generator: torch.Generator) -> Int[Tensor, "batch pos"]:

@@ -6,15 +6,17 @@ running the model.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from tlab.engine import Edit
-from tlab.errors import UnknownOption, shown
+from tlab.errors import NotFinite, UnknownOption, UnknownTarget, shown
 from tlab.experiments.replacement import ablations, replacements
+from tlab.plain import finite_number, whole, whole_number
 from tlab.precision import precise
 from tlab.targets import parse_targets
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from tlab.models import Model
 
-__all__ = ["Interventions", "Push", "checked_layer", "checked_vector", "finite_number", "push_of", "whole_number"]
+__all__ = ["Interventions", "Push", "checked_layer", "checked_vector", "push_of"]
 
 _PLACES = ("all", "prompt", "last", "continuation")
 # What later positions read again from the memory of earlier ones: an edit there would have to reach into it.
@@ -168,7 +170,8 @@ def push_of(
         n_prompt: positions of the prompt.
 
     Raises:
-        UnknownOption: one of them cannot be used.
+        UnknownTarget: there is no such layer.
+        UnknownOption: another of them cannot be used.
 
     """
     numbers = checked_vector(model, vector)
@@ -189,10 +192,13 @@ def checked_vector(model: Model, vector: Any) -> Float[Tensor, " d_model"]:  # n
     """Return the vector's numbers, on the CPU.
 
     Raises:
-        UnknownOption: there is not one finite number for each dimension of the stream.
+        UnknownOption: there is not one number for each dimension of the stream.
+        NotFinite: one of them is infinite or no number.
 
     """
-    numbers = vector if isinstance(vector, Tensor) else getattr(vector, "vector", None)
+    numbers = getattr(vector, "vector", vector)
+    if isinstance(numbers, list | tuple | np.ndarray):
+        numbers = _tensor_of(numbers)
     if not isinstance(numbers, Tensor) or tuple(numbers.shape) != (model.d_model,):
         got = f"shape {tuple(numbers.shape)}" if isinstance(numbers, Tensor) else shown(vector)
         raise UnknownOption(
@@ -200,48 +206,35 @@ def checked_vector(model: Model, vector: Any) -> Float[Tensor, " d_model"]:  # n
             f"make one with tlab.steering_vector"
         )
     if not bool(numbers.isfinite().all()):
-        raise UnknownOption("vector refused: expected finite numbers, got some that are not; make it again")
+        n_wrong = int((~numbers.isfinite()).sum())
+        raise NotFinite(
+            f"vector refused: expected finite numbers, got {n_wrong} of {len(numbers)} that are not; make it again"
+        )
     return precise(numbers.detach().cpu())
+
+
+def _tensor_of(numbers: Any) -> Tensor | None:  # noqa: ANN401  whatever a caller gave
+    """Return a list of numbers as a tensor; `None` if it is none."""
+    try:
+        found = torch.as_tensor(numbers)
+    except (TypeError, ValueError, RuntimeError):  # torch says either, depending on what is in it
+        return None
+    return None if found.dtype == torch.bool or found.is_complex() else found
 
 
 def checked_layer(model: Model, layer: Any) -> int:  # noqa: ANN401  whatever a caller gave
     """Return the layer.
 
     Raises:
-        UnknownOption: the model has no such block.
+        UnknownTarget: the model has no such block.
 
     """
-    return whole_number("layer", layer, 0, model.n_layers - 1, f"name one, such as layer={model.n_layers // 2}")
-
-
-def whole_number(name: str, value: Any, lowest: int, highest: int, repair: str) -> int:  # noqa: ANN401  checked here
-    """Return a whole number within its bounds.
-
-    Raises:
-        UnknownOption: it is none, or lies outside.
-
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
-        return value
-    raise UnknownOption(
-        f"{name} refused: expected a whole number from {lowest} to {highest}, got {shown(value)}; {repair}"
-    )
-
-
-def finite_number(name: str, value: Any) -> float:  # noqa: ANN401  checked here
-    """Return a finite number.
-
-    Raises:
-        UnknownOption: it is none.
-
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    raise UnknownOption(f"{name} refused: expected a finite number, got {shown(value)}; try {name}=1.0")
+    repair = f"name one, such as layer={model.n_layers // 2}"
+    return whole_number("layer", layer, 0, model.n_layers - 1, repair, kind=UnknownTarget)
 
 
 def _checked_positions(positions: Any, n_prompt: int) -> tuple[int, ...]:  # noqa: ANN401  checked here
-    listed = [positions] if isinstance(positions, int) else positions
+    listed = positions if whole(positions) is None else [positions]
     repair = f"the prompt has {n_prompt} tokens"
     try:
         numbers = [whole_number("position", one, -n_prompt, n_prompt - 1, repair) for one in listed]
@@ -250,6 +243,10 @@ def _checked_positions(positions: Any, n_prompt: int) -> tuple[int, ...]:  # noq
             f"positions refused: expected {', '.join(map(repr, _PLACES))} or a list of numbers, "
             f"got {shown(positions)}; try 'all'"
         ) from error
+    if not numbers:
+        raise UnknownOption(
+            f"positions refused: expected at least one, got {shown(positions)}, where nothing would change; try 'all'"
+        )
     return tuple(sorted({position % n_prompt for position in numbers}))
 
 

@@ -14,6 +14,7 @@ from tlab.experiments.attention_edges import edges_of, forbidden, heads_of, othe
 from tlab.experiments.sweeping import sweep
 from tlab.manifest import experiment
 from tlab.metrics import checked_metric, prob
+from tlab.plain import whole, whole_number
 from tlab.precision import precise, precise_dtype
 from tlab.results import Result
 
@@ -391,16 +392,13 @@ def _layers(layers: Sequence[int]) -> str:
 
 
 def _checked_controls(controls: object) -> int:
-    if isinstance(controls, int) and not isinstance(controls, bool) and 0 <= controls <= _MOST:
-        return controls
-    raise UnknownOption(
-        f"controls refused: expected a whole number from 0 to {_MOST}, got {shown(controls)}; try controls=3"
-    )
+    return whole_number("controls", controls, 0, _MOST, "try controls=3")
 
 
 def _checked_window(window: object) -> int:
-    if isinstance(window, int) and not isinstance(window, bool) and window >= 1:
-        return window
+    width = whole(window)
+    if width is not None and width >= 1:
+        return width
     raise UnknownOption(
         f"window refused: expected a whole number of layers from 1 on, got {shown(window)}; try window=5"
     )

@@ -12,13 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from tlab.errors import UnknownOption, UnsupportedModel, shown
-from tlab.experiments.intervention import finite_number, whole_number
+from tlab.errors import UnknownOption, UnknownTarget, UnsupportedModel, shown
 from tlab.experiments.lens_fitting import Translators, Way, fit, loads_of, streams_of
 from tlab.experiments.tuned_lens import HELD_OUT, ORDINARY, TunedLens
 from tlab.learning.corpus import checked_context, pieces_of
 from tlab.learning.texts import sample_texts
 from tlab.manifest import experiment
+from tlab.plain import finite_number, whole_number
 from tlab.references import REFERENCE_PROMPTS
 
 if TYPE_CHECKING:
@@ -198,4 +198,5 @@ def _checked_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, .
     if not listed:
         raise UnknownOption(f"layers refused: expected at least one, got {shown(layers)}; leave it out to train all")
     repair = "0 is the embedding, and the last layer needs no translator"
-    return tuple(sorted({whole_number("layer", layer, 0, n_layers - 1, repair) for layer in listed}))
+    numbers = {whole_number("layer", layer, 0, n_layers - 1, repair, kind=UnknownTarget) for layer in listed}
+    return tuple(sorted(numbers))

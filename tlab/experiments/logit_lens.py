@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlab.engine import run, unembed
-from tlab.errors import UnknownOption, shown
-from tlab.experiments.intervention import whole_number
+from tlab.errors import UnknownOption, UnknownTarget, shown
 from tlab.experiments.prompts import inputs_of, tokens_of
 from tlab.experiments.reading import reading_position
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.precision import precise
 from tlab.results import Result, percent
 
@@ -167,8 +167,10 @@ def logit_lens(
         The last layer's reading is the model's own output, if it is normed.
 
     Raises:
-        UnknownOption: a layer that is not there, or no final norm that could be left out.
-        UnusablePrompt: the followed token is not a single token, or the model predicts no tokens.
+        UnknownTarget: a layer that is not there.
+        UnknownOption: no layers, or no final norm that could be left out.
+        UnusableToken: the followed token is not a single token.
+        UnusablePrompt: the prompt cannot be read, or the model predicts no tokens.
 
     Cost: one forward pass and `layer × pos` unembeddings.
 
@@ -255,7 +257,7 @@ def reading_of(model: Model, inputs: Inputs, layers: Sequence[int], token: str |
     """Run the model once and keep the streams of some layers.
 
     Raises:
-        UnusablePrompt: the followed token is not a single token.
+        UnusableToken: the followed token is not a single token.
 
     """
     followed_id = None if token is None else model.to_id(token)
@@ -281,7 +283,7 @@ def _checked_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, .
     if not listed:
         raise UnknownOption(f"layers refused: expected at least one, got {shown(layers)}; leave it out to read all")
     repair = "0 is the embedding, leave it out to read all"
-    return tuple(sorted({whole_number("layer", layer, 0, n_layers, repair) for layer in listed}))
+    return tuple(sorted({whole_number("layer", layer, 0, n_layers, repair, kind=UnknownTarget) for layer in listed}))
 
 
 def _without_norm(model: Model) -> Callable[[Model, Tensor], Tensor]:

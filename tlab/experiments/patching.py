@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ from tlab.experiments.pairs import pair_of
 from tlab.experiments.wording import counted, percent_range, without_controls
 from tlab.manifest import experiment
 from tlab.metrics import checked_metric, logit, logit_diff, prob
+from tlab.plain import whole_number
 from tlab.precision import precise, precise_dtype
 from tlab.results import Result
 from tlab.targets import parse_targets
@@ -300,14 +302,13 @@ def _patches(
 def _checked_positions(positions: Sequence[int] | None, n_pos: int) -> tuple[int, ...] | None:
     if positions is None:
         return None
-    given = tuple(positions) if isinstance(positions, (list, tuple, range)) else (positions,)
-    for position in given:
-        if not isinstance(position, int) or isinstance(position, bool) or not -n_pos <= position < n_pos:
-            raise UnknownOption(
-                f"position refused: expected {-n_pos} to {n_pos - 1}, got {shown(position)}; "
-                f"the prompts have {n_pos} tokens"
-            )
-    return tuple(sorted({position % n_pos for position in given}))
+    given = tuple(positions) if isinstance(positions, Iterable) and not isinstance(positions, str) else (positions,)
+    if not given:
+        raise UnknownOption(
+            f"positions refused: expected at least one, got {shown(positions)}; leave it out to patch at every one"
+        )
+    numbers = [whole_number("position", one, -n_pos, n_pos - 1, f"the prompts have {n_pos} tokens") for one in given]
+    return tuple(sorted({position % n_pos for position in numbers}))
 
 
 def _table(model: Model, rows: Mapping[str, Tensor], direction: str) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from tlab.experiments.paths import Paths, check_sums, parse_receivers, parse_sen
 from tlab.experiments.sweeping import slowly, sweep
 from tlab.experiments.wording import counted, percent_range, without_controls
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.precision import precise_dtype
 from tlab.results import Result, percent
 
@@ -35,6 +36,7 @@ __all__ = ["PathPatch", "PathPatchSweep", "path_patch", "path_patch_sweep"]
 
 _THROUGH = ("direct", "mlps")
 _NAMED = 3
+_MOST = 1000
 _BUDGET_BYTES = 256 * 2**20
 # So that progress is seen and an interrupt loses little, also where a path takes long to lay.
 _MOST_AT_ONCE = 32
@@ -400,10 +402,7 @@ def _check_order(sender: Sender, receivers: Sequence[Receiver]) -> None:
 
 def _others(sender: Sender, receivers: Sequence[Receiver], model: Model, *, n_choices: int, seed: int) -> list[Sender]:
     """Return random senders of the same kind that have a path to the same receivers; there is but one embedding."""
-    if not isinstance(n_choices, int) or isinstance(n_choices, bool) or n_choices < 0:
-        raise UnknownOption(
-            f"controls refused: expected a whole number from 0 on, got {shown(n_choices)}; try controls=5"
-        )
+    n_choices = whole_number("controls", n_choices, 0, _MOST, "try controls=5")
     before = senders_before(model, receivers)
     alike = [one for one in before if one.kind == sender.kind and one != sender]
     if sender.kind == "attn":

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from tlab.engine import run
-from tlab.errors import UnknownOption, shown
 from tlab.experiments.prompts import inputs_of
 from tlab.experiments.reading import reading_position
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.precision import precise
 from tlab.results import Result, percent
 
@@ -97,8 +97,7 @@ def predict(
         ' Paris'
 
     """
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= model.d_vocab:
-        raise UnknownOption(f"k refused: expected a whole number from 1 to {model.d_vocab}, got {shown(k)}; try k=10")
+    k = whole_number("k", k, 1, model.d_vocab, "try k=10")
     model.check_predicts()
     inputs = inputs_of(model, prompt, target=target)
     ids = inputs.ids[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlab.engine import Edit
-from tlab.errors import UnknownOption, shown
+from tlab.plain import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +34,7 @@ def reading_position(model: Model, ids: Tensor, position: int | None) -> int:
     if position is None:
         masked = (ids == model.tokenizer.mask_token_id).nonzero() if model.family == "encoder" else ids[:0]
         return int(masked[0]) if len(masked) else n_pos - 1
-    if not isinstance(position, int) or isinstance(position, bool) or not -n_pos <= position < n_pos:
-        raise UnknownOption(
-            f"position refused: expected {-n_pos} to {n_pos - 1}, got {shown(position)}; the prompt has {n_pos} tokens"
-        )
-    return position % n_pos
+    return whole_number("position", position, -n_pos, n_pos - 1, f"the prompt has {n_pos} tokens") % n_pos
 
 
 def watch(site: str, note: Callable[[Tensor], object], *, positions: tuple[int, ...] | None = None) -> Edit:

@@ -11,8 +11,9 @@ import torch
 from tlab.engine import Inputs, run
 from tlab.experiments.continuation import Sampling, beginning, continuation_text, continue_text
 from tlab.experiments.direction import median_length, random_direction
-from tlab.experiments.intervention import Interventions, push_of, whole_number
+from tlab.experiments.intervention import Interventions, push_of
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.precision import precise
 from tlab.results import Result, percent
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from tlab.engine import run
-from tlab.experiments.intervention import whole_number
+from tlab.plain import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ import torch
 
 from tlab.engine import Edit, run
 from tlab.errors import UnsupportedModel, shown
-from tlab.experiments.intervention import whole_number
+from tlab.plain import whole_number
 from tlab.precision import precise
 from tlab.results import Result, percent
 

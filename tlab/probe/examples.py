@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from tlab.engine import run
-from tlab.errors import UnknownOption, UnusablePrompt, shown
+from tlab.errors import UnknownOption, UnknownTarget, UnusablePrompt, shown
 from tlab.learning.limits import several_texts, vector_site
+from tlab.plain import whole
 from tlab.sites import check_site, layer_of
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def checked_sites(model: Model, site: str, layers: Sequence[int] | None) -> tupl
 
     Raises:
         UnknownSite: one of them is none of the model's, or holds no single vector a position.
+        UnknownTarget: a layer in which there is no such site, where others have one.
         UnknownOption: layers for a site without an `L`.
 
     """
@@ -123,14 +125,21 @@ def checked_sites(model: Model, site: str, layers: Sequence[int] | None) -> tupl
                 f"write the site with L, as in 'blocks.L.resid_post'"
             )
         return (vector_site(check_site(site, model.sites)),)
-    wanted = _layers(model, site) if layers is None else layers
+    known = _layers(model, site)
+    wanted = known if layers is None else layers
     if isinstance(wanted, str) or not isinstance(wanted, Iterable) or not (wanted := tuple(wanted)):
         raise UnknownOption(
             f"layers refused: expected a list of layers, got {shown(layers)}; leave it out to read them all"
         )
-    return tuple(
-        vector_site(check_site(site.replace(".L.", f".{layer}."), model.sites)) for layer in dict.fromkeys(wanted)
-    )
+    vector_site(check_site(site.replace(".L.", f".{known[0]}."), model.sites))
+    numbers = [whole(layer) for layer in wanted]
+    for number, layer in zip(numbers, wanted, strict=True):
+        if number not in known:
+            raise UnknownTarget(
+                f"layer refused: expected a whole number from {known[0]} to {known[-1]}, got {shown(layer)}; "
+                f"leave layers out to read them all"
+            )
+    return tuple(vector_site(site.replace(".L.", f".{number}.")) for number in dict.fromkeys(numbers))
 
 
 def _layers(model: Model, site: str) -> tuple[int, ...]:
@@ -146,8 +155,11 @@ def checked_position(position: object) -> int | str:
         UnknownOption: neither a whole number nor `"all"` nor `"mean"`.
 
     """
-    if (isinstance(position, int) and not isinstance(position, bool)) or position in {"all", "mean"}:
+    if isinstance(position, str) and position in {"all", "mean"}:
         return position
+    number = whole(position)
+    if number is not None:
+        return number
     raise UnknownOption(
         f"position refused: expected a whole number, 'all' or 'mean', got {shown(position)}; "
         f"try position=-1 for the last token"

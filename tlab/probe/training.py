@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 
 from tlab.errors import UnknownOption, shown
-from tlab.experiments.intervention import whole_number
 from tlab.learning.limits import fraction, one_of, one_stream_model, several_texts
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.probe.examples import (
     Label,
     checked_labels,

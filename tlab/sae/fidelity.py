@@ -10,10 +10,10 @@ import torch
 
 from tlab.engine import Edit, run
 from tlab.errors import UnknownOption, UnsupportedModel, shown
-from tlab.experiments.intervention import whole_number
 from tlab.learning.corpus import checked_context, pieces_of
 from tlab.learning.limits import several_texts
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.results import Result
 from tlab.sae.training import Sae, checked_sae
 

@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 
 from tlab.engine import unembed
-from tlab.experiments.intervention import whole_number
 from tlab.learning.corpus import checked_context, pieces_of, vectors_at
 from tlab.learning.limits import one_stream_model, several_texts
 from tlab.manifest import experiment
+from tlab.plain import whole_number
 from tlab.results import Result, percent
 from tlab.sae.training import Sae, checked_sae
 

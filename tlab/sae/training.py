@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 
 from tlab.errors import UnknownOption, UnknownTarget, shown
-from tlab.experiments.intervention import whole_number
 from tlab.learning.corpus import LONGEST_FACTOR, checked_context, is_ordinary, loads, pieces_of, vectors_at
 from tlab.learning.limits import fraction, one_stream_model, several_texts, usable_device, vector_site
 from tlab.manifest import experiment
+from tlab.plain import whole, whole_number
 from tlab.results import Result
 from tlab.sae.dictionary import Dictionary, Recipe, fit, variance_unexplained
 from tlab.sites import axes_of, check_site
@@ -122,13 +122,14 @@ class Sae(Result):
 
         """
         given = tuple(features) if isinstance(features, Iterable) else (features,)
-        for feature in given:
-            if not isinstance(feature, int) or isinstance(feature, bool) or not 0 <= feature < self.n_features:
+        numbers = [whole(feature) for feature in given]
+        for number, feature in zip(numbers, given, strict=True):
+            if number is None or not 0 <= number < self.n_features:
                 raise UnknownTarget(
                     f"feature unknown: expected a number from 0 to {self.n_features - 1}, got {shown(feature)}; "
                     f"find active ones with tlab.sae.encode"
                 )
-        return tuple(dict.fromkeys(given))
+        return tuple(dict.fromkeys(number for number in numbers if number is not None))
 
     def activations(self, vectors: Float[Tensor, "pos width"]) -> Float[Tensor, "pos feature"]:
         """Return every feature's activation in one text, given its vectors from the first position on.
