@@ -270,12 +270,12 @@ def checked_metric(metric: Any) -> Metric:  # noqa: ANN401  whatever a caller ga
     """Return the metric.
 
     Raises:
-        UnknownOption: it is none, or reads at what is no position.
+        UnknownOption: it is none, or reads at what is neither a position nor `None`, for where the model answers.
 
     """
     if isinstance(metric, Metric) and metric.kind in _KINDS:
-        position = whole(metric.position)
-        if position is None:
+        position = None if metric.position is None else whole(metric.position)
+        if position is None and metric.position is not None:
             raise UnknownOption(
                 f"position refused: expected a whole number, got {shown(metric.position)}; "
                 f"-1 is the last position of the prompt"
