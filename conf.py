@@ -77,6 +77,7 @@ nb_execution_cache_path = str(_ROOT / "build" / "executed" / _digest_of_what_run
 nb_execution_timeout = 180
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # formulas and tables in Markdown outputs, as in live ones
 nb_ipywidgets_js = {}  # MyST-NB's default loads two scripts from foreign servers
 
 html_theme = "pydata_sphinx_theme"

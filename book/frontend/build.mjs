@@ -56,12 +56,25 @@ async function bundle() {
   return Object.keys(result.metafile.inputs);
 }
 
+/** What a reader loads, step by step; the limits are those that the book promises. */
+const STEPS = [
+  ["before Run", ["page.js"], 150],
+  ["with Run", ["live.js"], 180],
+  ["with a widget", ["widgets.js"], 155],
+  ["with an edit", ["editor.js"], null],
+  ["with the chat", ["chat.js"], null],
+];
+const OTHERS = ["page.css", "widgets.css", "frame.html", "vendor/mathjax/math.js"];
+
 async function report() {
-  for (const name of ["page.js", "live.js", "editor.js", "chat.js", "widgets.js", "widgets.css", "page.css", "frame.html", "vendor/mathjax/math.js"]) {
-    const bytes = await readFile(path(name));
-    const kb = (count) => `${(count / 1024).toFixed(1)} KiB`.padStart(10);
-    console.log(name.padEnd(24), kb(bytes.length), kb(gzipSync(bytes, { level: 9 }).length), "gzip");
+  const kb = (count) => `${(count / 1000).toFixed(1)} kB`.padStart(9);
+  const size = async (name) => gzipSync(await readFile(path(name)), { level: 9 }).length;
+  for (const [step, names, limit_kb] of STEPS) {
+    const bytes = (await Promise.all(names.map(size))).reduce((sum, one) => sum + one, 0);
+    console.log(step.padEnd(24), names.join(" + ").padEnd(12), kb(bytes), "gzip", limit_kb ? `of ${limit_kb} kB` : "");
+    if (limit_kb && bytes > limit_kb * 1000) throw new Error(`${names.join(" + ")}: expected at most ${limit_kb} kB gzip, got ${kb(bytes).trim()}`);
   }
+  for (const name of OTHERS) console.log(name.padEnd(37), kb(await size(name)), "gzip");
 }
 
 await rm(DIST, { recursive: true, force: true });

@@ -156,6 +156,12 @@ _ROOMS: dict[str, _Room] = {
         only_typing=("tlab.manifest", "tlab.models"),
     ),
     "tlab.views": _Room(("tlab.results", "tlab.views"), frozenset({"pandas", "plotly", "numpy"})),
+    "tlab.views.live_figure": _Room(
+        (),
+        frozenset({"ipywidgets", "plotly", "traitlets"}),
+        only_typing=("plotly",),
+        only_lazy=("ipywidgets", "traitlets"),
+    ),
     "tlab.experiments": _EXPERIMENTS,
     "tlab.checking": _EXPERIMENTS,
     "tlab.circuits": _EXPERIMENTS._replace(ours=(*_EXPERIMENTS.ours, "tlab.circuits")),

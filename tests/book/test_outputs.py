@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.served_book import SITE
-from book.extensions.mime import PLOTLY, FigureRenderer
+from book.extensions.mime import GRID, PLOTLY, WIDGET, FigureRenderer
 
 OUTPUT = re.compile(
     r'<div class="tl-output" data-mime="([^"]+)"><script type="application/json">(.*?)</script>(.*?)</div>', re.DOTALL
@@ -44,6 +44,33 @@ def test_html_that_could_run_something_becomes_inert_data(html: str) -> None:
 
 def test_plain_html_is_left_to_myst_nb() -> None:
     assert rendered("text/html", "<table><tr><td>1</td></tr></table>") is None
+
+
+@pytest.mark.parametrize("mime_type", [WIDGET, GRID])
+def test_widgets_and_grids_become_inert_data(mime_type: str) -> None:
+    content = {"model_id": "</script><b>"}
+    drawn = rendered(mime_type, content)
+    assert drawn is not None
+    match = OUTPUT.fullmatch(drawn)
+    assert match is not None
+    assert match[1] == mime_type
+    assert json.loads(match[2]) == content
+
+
+def test_javascript_is_left_to_the_frame() -> None:
+    drawn = rendered("application/javascript", "document.title = '</script>'")
+    assert drawn is not None
+    match = OUTPUT.fullmatch(drawn)
+    assert match is not None
+    assert match[1] == "text/html"
+    assert json.loads(match[2]) == r"<script>document.title = '<\/script>'</script>"
+
+
+def test_markdown_that_could_run_something_is_left_to_the_sanitiser() -> None:
+    assert rendered("text/markdown", "**bold** and $x$") is None
+    drawn = rendered("text/markdown", "<img src=x onerror=alert(1)>")
+    assert drawn is not None
+    assert 'data-mime="text/markdown"' in drawn
 
 
 def test_a_figure_cannot_close_its_own_script_element() -> None:

@@ -96,6 +96,8 @@ def test_a_slider_reaches_python_and_a_linked_widget(sink: Watched) -> None:
     sink.page.keyboard.press("ArrowRight")
     expect(output).to_contain_text("doubled: 8")
     expect(output.get_by_label("Same")).to_have_value("4")
+    again = run(cell_under(sink.page, "Widgets"))
+    expect(again.get_by_label("Same")).to_have_value("3")
     sink.assert_clean()
 
 
@@ -169,6 +171,7 @@ def test_stored_widgets_live_without_a_kernel_and_from_a_file(browser: Browser, 
     expect(widgets.get_by_label("Same")).to_have_value("4")  # linked in the page
     expect(widgets).to_contain_text("computes nothing without a kernel")
     expect(cell_under(page, "Interact").locator(".cell_output")).to_contain_text("square 16")
+    expect(cell_under(page, "Live figure").locator(".js-plotly-plot .gtitle")).to_have_text("peak 3")
     button = cell_under(page, "Anywidget").frame_locator("iframe").get_by_role("button")
     button.click()
     expect(button).to_have_text("count is 6")
@@ -398,6 +401,36 @@ def elsewhere() -> Iterator[tuple[str, list[str]]]:
         yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()
         thread.join()
+
+
+def test_a_live_figure_follows_a_slider_on_the_pages_own_plotly(sink: Watched) -> None:
+    page = sink.page
+    output = run(cell_under(page, "Live figure"))
+    title = output.locator(".js-plotly-plot .gtitle")
+    expect(title).to_have_text("peak 3", timeout=LIVE_MS)
+    output.get_by_role("slider", name="Peak").focus()
+    page.keyboard.press("ArrowRight")
+    expect(title).to_have_text("peak 4")
+    assert page.locator("script[src*=plotly]").count() == 1
+    sink.assert_clean()
+
+
+def test_a_figure_widget_is_refused_with_a_way_out(sink: Watched) -> None:
+    output = run_code(sink.page, "go.FigureWidget(go.Scatter(y=[1, 2]))")
+    expect(output).to_contain_text("use go.Figure", ignore_case=True)
+    expect(run_code(sink.page, "print(6 * 7)")).to_contain_text("42")
+    sink.assert_clean()
+
+
+def test_a_widget_says_that_its_kernel_is_gone(sink: Watched) -> None:
+    page = sink.page
+    output = run(cell_under(page, "Widgets"))
+    start_code(page, "import os; os._exit(1)")
+    expect(output).to_contain_text("The kernel behind this is gone", timeout=LIVE_MS)
+    output.get_by_role("slider", name="Layer").focus()
+    page.keyboard.press("ArrowRight")
+    expect(output.get_by_label("Same")).to_have_value("4")
+    assert sink.errors == []
 
 
 def test_an_anywidget_can_steal_nothing(sink: Watched, kitchen_address: str, elsewhere: tuple[str, list[str]]) -> None:

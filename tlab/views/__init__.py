@@ -29,6 +29,7 @@ from tlab.views import (
     training,
 )
 from tlab.views.grid import Grid, grid
+from tlab.views.live_figure import live_figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from tlab.results import Result
 
-__all__ = ["Grid", "draw", "grid"]
+__all__ = ["Grid", "draw", "grid", "live_figure"]
 
 # By name, not by class: views know the results' shape, not the experiments that make them.
 _VIEWS: dict[str, Callable[..., Figure]] = {

@@ -104,7 +104,7 @@ async function restoreStored(host: Host): Promise<WidgetSession> {
 
 export function lostSentence(twin: string): string {
   if (twin.startsWith("FigureWidget")) {
-    return "go.FigureWidget brings 5 MB of code with every figure and is not drawn here. Use go.Figure instead; for a figure with sliders, tlab.views.grid(…).";
+    return "go.FigureWidget brings 5 MB of code with every figure and is not drawn here. Use go.Figure instead; for one that changes, tlab.views.live_figure(…).";
   }
   return "This widget's state did not reach the page, so it cannot be shown. Run the cell again.";
 }

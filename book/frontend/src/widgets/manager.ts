@@ -8,6 +8,7 @@ import { Widget } from "@lumino/widgets";
 import type { OutputSink, WidgetManager, WidgetTools } from "./contract";
 import { typeset } from "../figures/maths";
 import { IsolatedModel, isolatedView } from "./isolated_view";
+import { LiveFigureModel, liveFigureView } from "./live_figure";
 import { keepNamed } from "./naming";
 import { capturingModel, captureView } from "./output_widget";
 import { cleanViews } from "./clean_views";
@@ -28,6 +29,7 @@ export class BookManager extends ManagerBase implements WidgetManager {
       ["@jupyter-widgets/base", { ...base, ErrorWidgetView: FailedView }],
       ["@jupyter-widgets/controls", { ...controls, ...cleanViews(tools) }],
       ["@jupyter-widgets/output", { OutputModel: capturingModel(tools), OutputView: captureView(tools) }],
+      ["tlab-figure", { LiveFigureModel, LiveFigureView: liveFigureView(tools.host) }],
       ["anywidget", { AnyModel: IsolatedModel, AnyView: isolatedView(tools.host) }],
     ]);
   }
@@ -56,7 +58,11 @@ export class BookManager extends ManagerBase implements WidgetManager {
     target.classList.add("tl-widgets");
     Widget.attach(view.luminoWidget, target);
     keepNamed(target, signal);
-    signal.addEventListener("abort", () => view.remove());
+    signal.addEventListener("abort", () => {
+      // The place may be out of the page already, which Lumino would call an error.
+      if (!target.isConnected) view.luminoWidget?.clearFlag(Widget.Flag.IsAttached);
+      view.remove();
+    });
   }
 
   /** As ipywidgets makes a view, but for what stands in the place of one that fails. */

@@ -12,7 +12,7 @@ export function problemWith(attributes: Values): string | null {
   if (/^https?:\/\//.test(code)) return "This widget's code lies on another server; the book loads nothing from elsewhere.";
   if (code.length <= MAX_CODE_CHARS) return null;
   const size = `${(code.length / 1_000_000).toFixed(1)} MB`;
-  return `This widget brings ${size} of code and is not drawn. For a figure use go.Figure; for one with sliders, tlab.views.grid(…).`;
+  return `This widget brings ${size} of code and is not drawn. For a figure use go.Figure; for one that changes, tlab.views.live_figure(…).`;
 }
 
 export function unknownSentence(module: string, name: string): string {
