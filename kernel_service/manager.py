@@ -106,6 +106,11 @@ class ReaderKernelManager(AsyncMappingKernelManager):
         self._unwatched_since[kernel_id] = time.monotonic()
         return kernel_id
 
+    def kernel_model(self, kernel_id: str) -> dict[str, Any]:
+        """Describe a kernel as Jupyter does, and say how long it may be idle, so that a page can warn in time."""
+        limits = {"idle_s": self.cull_limits.idle_s, "abandoned_s": self.cull_limits.abandoned_s}
+        return {**super().kernel_model(kernel_id), "limits": limits}
+
     def require_owner(self, kernel_id: str, reader: str) -> None:
         """Refuse a kernel that is not this reader's, as if it did not exist."""
         if kernel_id not in self or self.pool.owner(kernel_id) != reader:

@@ -45,6 +45,7 @@ async function bundle() {
       editor: "src/editor/editor.ts",
       chat: "src/chat/chat.ts",
       widgets: "src/widgets/widgets.ts",
+      names: "src/names/names.ts",
     },
     ...SCRIPTS,
     outdir: path("."),
@@ -59,7 +60,7 @@ async function bundle() {
 /** What a reader loads, step by step; the limits are those that the book promises. */
 const STEPS = [
   ["before Run", ["page.js"], 150],
-  ["with Run", ["live.js"], 180],
+  ["with Run", ["live.js", "names.js"], 180],
   ["with a widget", ["widgets.js"], 155],
   ["with an edit", ["editor.js"], null],
   ["with the chat", ["chat.js"], null],

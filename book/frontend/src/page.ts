@@ -1,6 +1,7 @@
 // Entry of every page: stored outputs, cell toolbars, status line and the chat button. Everything heavy loads later.
 
 import { ChatButton } from "./chat/button";
+import { noteFormulas } from "./cells/export";
 import { Notebook } from "./cells/notebook";
 import { foldStoredErrors } from "./cells/stored_errors";
 import { drawFrame } from "./figures/isolated_frame";
@@ -14,19 +15,21 @@ import { Reader } from "./reader";
 
 function main(): void {
   const config = readConfig(document);
+  const { signal } = new AbortController();
+  noteFormulas(document);
   const host: Host = {
     config,
     reader: new Reader(siteUrl(config, "")),
     drawFigure: (target, figure, signal) => drawFigure(config, target, figure, signal),
     drawFrame: (target, html, title, signal) => drawFrame(config, target, html, title, signal),
+    ask: config.chat ? (question) => chat.ask(question) : null,
   };
-  const { signal } = new AbortController();
   printInLight(signal);
   new StoredOutputs(host, signal);
-  foldStoredErrors(document);
+  const chat = new ChatButton(host, signal);
+  foldStoredErrors(document, host.ask);
   sortTables(document);
   startCells(host, signal);
-  new ChatButton(host, signal);
 }
 
 function startCells(host: Host, signal: AbortSignal): void {

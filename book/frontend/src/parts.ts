@@ -2,6 +2,7 @@
 
 import type { CellOutputs, LiveKernel, KernelEvents, MimeBundle } from "./live/contract";
 import type { EditorOptions, MountedEditor } from "./editor/contract";
+import type { CellNames } from "./names/contract";
 import type { PageConfig } from "./page_config";
 import { siteUrl } from "./page_config";
 import type { Reader } from "./reader";
@@ -16,10 +17,13 @@ export interface Host {
   drawFigure(target: HTMLElement, figure: unknown, signal: AbortSignal): Promise<void>;
   /** Show HTML that brings scripts, isolated from the page. */
   drawFrame(target: HTMLElement, html: string, title: string, signal: AbortSignal): void;
+  /** Open the chat with a question that the reader may still change; null where there is no chat. */
+  readonly ask: ((question: string) => void) | null;
 }
 
 export interface LivePart {
-  openKernel(host: Host, events: KernelEvents): Promise<LiveKernel>;
+  /** @param kept the kernel to take up if it is still there. */
+  openKernel(host: Host, events: KernelEvents, kept: string | null): Promise<LiveKernel>;
   openOutputs(host: Host, container: HTMLElement, signal: AbortSignal): CellOutputs;
   /** Draw an output that was stored in the page, in place of `slot`'s content. */
   showStored(host: Host, slot: HTMLElement, bundle: MimeBundle, signal: AbortSignal): Promise<void>;
@@ -29,8 +33,12 @@ export interface EditorPart {
   mount(options: EditorOptions): MountedEditor;
 }
 
+export interface NamesPart {
+  namesOf(code: string): CellNames;
+}
+
 export interface ChatPanel {
-  open(): void;
+  open(question?: string): void;
   close(): void;
 }
 
@@ -41,6 +49,7 @@ export interface ChatPart {
 interface Parts {
   live: LivePart;
   editor: EditorPart;
+  names: NamesPart;
   chat: ChatPart;
   widgets: WidgetsPart;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { translate } from "../src/live/messages";
-import { errorView, placeInCell } from "../src/live/traceback";
+import { placeInCell } from "../src/live/place";
+import { errorView } from "../src/live/traceback";
 
 const message = (type: string, content: object) => ({ header: { msg_type: type }, content }) as never;
 

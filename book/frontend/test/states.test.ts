@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { cellLabel, isPending, kernelLabel, needsNewKernel, type CellState, type KernelState } from "../src/cells/states";
+import { cellLabel, cellList, duration, isPending, kernelLabel, needsNewKernel, type CellState, type KernelState } from "../src/cells/states";
 
 const PROBLEM = { code: "c", message: "It is full.", hint: "Wait.", status: 503 };
 const CELLS: CellState[] = [
   { kind: "stored" },
-  { kind: "queued" },
+  { kind: "queued", place: 1 },
   { kind: "running" },
   { kind: "live" },
   { kind: "error", name: "NameError" },
@@ -15,7 +15,7 @@ const KERNELS: KernelState[] = [
   { kind: "ready" },
   { kind: "busy" },
   { kind: "reconnecting" },
-  { kind: "dead" },
+  { kind: "dead", problem: { ...PROBLEM, message: "It died." } },
   { kind: "failed", problem: PROBLEM },
 ];
 
@@ -31,11 +31,22 @@ describe("states", () => {
   });
 
   test("every state of the kernel has words of its own", () => {
-    expect(new Set(KERNELS.map(kernelLabel)).size).toBe(KERNELS.length);
+    expect(new Set(KERNELS.map((state) => kernelLabel(state))).size).toBe(KERNELS.length);
   });
 
   test("a failure is shown with its hint", () => {
     expect(kernelLabel({ kind: "failed", problem: PROBLEM })).toBe("It is full. Wait.");
+  });
+
+  test("a queued cell knows its place, and a long press how far it has come", () => {
+    expect(cellLabel({ kind: "queued", place: 1 }, true)).toBe("queued: next");
+    expect(cellLabel({ kind: "queued", place: 4 }, true)).toBe("queued: 3 before it");
+    expect(kernelLabel({ kind: "busy" }, { cell: 3, of: 7 })).toBe("Running: cell 3 of 7");
+  });
+
+  test("durations and lists of cells read as one would say them", () => {
+    expect([0, 12, 999, 1234, 59_949, 65_000].map(duration)).toEqual(["1 ms", "12 ms", "999 ms", "1.2 s", "59.9 s", "1 min 5 s"]);
+    expect([[2], [3, 0], [0, 1, 3]].map(cellList)).toEqual(["cell 3", "cells 1 and 4", "cells 1, 2 and 4"]);
   });
 
   test("only a kernel that is not there is asked for anew", () => {

@@ -1,24 +1,37 @@
-// Owns one cell on the page: its code, editor, outputs and badge. It runs nothing; the notebook does.
+// Owns one cell on the page: its code, outputs, toolbar and notices. It runs nothing; the notebook does.
 
-import type { MountedEditor } from "../editor/contract";
-import type { CellOutputs, OutputEvent } from "../live/contract";
 import { el } from "../dom";
-import { loadPart, type Host, type LivePart } from "../parts";
-import { problemFrom, type Problem } from "../server_error";
+import type { Assistant } from "../editor/contract";
+import type { CellError } from "../live/contract";
+import { placeInCell } from "../live/place";
+import type { Host, LivePart } from "../parts";
+import type { Problem } from "../server_error";
+import { CellCode } from "./cell_code";
+import type { Edits } from "./edits";
 import { announce } from "./events";
-import { notice, type NoticeAction } from "./notice";
+import { failureButtons } from "./explain";
+import { LiveOutputs } from "./live_outputs";
+import { notice, outdatedNotice, type NoticeAction } from "./notice";
 import { cellLabel, isPending, type CellState } from "./states";
 import { Toolbar, type ToolbarActions } from "./toolbar";
+
+export interface CellActions extends Pick<ToolbarActions, "run" | "runAbove" | "interrupt" | "expectRun"> {
+  /** The browser does not keep edits. */
+  unkept(): void;
+  readonly edits: Edits;
+  readonly assistant: Assistant | null;
+}
+
+/** Where Shift-Enter belongs to what has the focus. */
+const OWN_KEYS = ".cm-editor, input, textarea, select, [contenteditable]";
 
 export class Cell {
   readonly isSetup: boolean;
   readonly mayFail: boolean;
   readonly toolbar: Toolbar;
+  readonly code: CellCode;
   #state: CellState = { kind: "stored" };
-  #editor: MountedEditor | null = null;
-  #mounting: Promise<void> | null = null;
   #notice: HTMLElement | null = null;
-  readonly #source: string;
   readonly #input: HTMLElement;
   readonly #output: HTMLElement;
   readonly #hasStored: boolean;
@@ -28,18 +41,18 @@ export class Cell {
   #shown: HTMLElement = this.#stored;
   /** Owns the listeners of the live outputs that are shown. */
   #shownRun: AbortController | null = null;
+  #began_ms = 0;
 
   constructor(
     readonly element: HTMLElement,
     readonly index: number,
     private readonly host: Host,
-    actions: Pick<ToolbarActions, "run" | "interrupt" | "expectRun">,
-    private readonly signal: AbortSignal,
+    private readonly actions: CellActions,
+    signal: AbortSignal,
   ) {
     const input = element.querySelector<HTMLElement>(".cell_input");
     if (!input) throw new Error(`cell ${index + 1}: expected a .cell_input, got none`);
     this.#input = input;
-    this.#source = (input.querySelector("pre")?.textContent ?? "").replace(/\n$/, "");
     const output = element.querySelector<HTMLElement>(".cell_output");
     this.#hasStored = output !== null;
     this.#output = output ?? el("div", { class: "cell_output" });
@@ -48,11 +61,18 @@ export class Cell {
     if (!output) element.append(this.#output);
     this.isSetup = element.classList.contains("tag_setup");
     this.mayFail = element.classList.contains("tag_raises-exception");
-    const own = { reset: () => this.reset(), edit: () => void this.edit(null) };
+    const own = { reset: () => this.reset(), edit: () => void this.code.edit(null) };
     this.toolbar = new Toolbar(index + 1, { ...actions, ...own }, signal);
+    const say = (problem: Problem): void => this.say(problem);
+    const changed = (): void => this.#offer();
+    this.code = new CellCode(input, index, host, actions.edits, { ...actions, say, changed }, signal);
     input.append(this.toolbar.element);
     input.addEventListener("click", (event) => this.#onClick(event), { signal });
+    // Reachable by a click, so that Shift-Enter knows which cell is meant; the tabulator goes on to the buttons.
+    element.tabIndex = -1;
+    element.addEventListener("keydown", (event) => this.#onKey(event), { signal });
     this.state = this.#state;
+    if (this.code.outdated !== null) this.#askWhichCode(this.code.outdated);
   }
 
   get state(): CellState {
@@ -63,24 +83,7 @@ export class Cell {
     this.#state = state;
     this.element.dataset["state"] = state.kind;
     this.toolbar.say(cellLabel(state, this.#hasStored));
-    const pending = isPending(state);
-    this.toolbar.interrupt.hidden = !pending;
-    this.toolbar.run.hidden = pending;
-    this.#offerReset();
-  }
-
-  code(): string {
-    return this.#editor?.code() ?? this.#source;
-  }
-
-  /** Swap the code for an editor; the caret goes where the reader clicked. */
-  async edit(at: { x: number; y: number } | null): Promise<void> {
-    this.#mounting ??= this.#mount(at).catch((error: unknown) => {
-      this.#mounting = null;
-      this.say({ ...problemFrom(error), message: "The editor did not load." });
-    });
-    await this.#mounting;
-    this.#editor?.focus();
+    this.#offer();
   }
 
   /** The original code and the stored output again. */
@@ -88,12 +91,11 @@ export class Cell {
     const hadFocus = this.element.contains(document.activeElement);
     this.#shownRun?.abort();
     this.#shownRun = null;
-    this.#editor?.destroy();
-    this.#editor = null;
-    this.#mounting = null;
     this.say(null);
-    this.#codeBlock().hidden = false;
+    this.code.reset();
     this.#show(this.#stored);
+    this.toolbar.count(null);
+    this.toolbar.stopClock(null);
     // Its figures may have missed a change of the window's width.
     window.dispatchEvent(new Event("resize"));
     this.state = { kind: "stored" };
@@ -104,12 +106,16 @@ export class Cell {
   beginRun(live: LivePart, startedAt_ms: number): LiveOutputs {
     const run = new AbortController();
     this.say(null);
+    this.code.mark(null);
     this.#shown.classList.add("tl-stale");
     this.#output.closest("details")?.setAttribute("open", "");
+    this.toolbar.count(null);
+    this.toolbar.startClock();
+    this.#began_ms = performance.now();
     this.state = { kind: "running" };
     const container = el("div", { class: "tl-live", hidden: true });
     this.#output.append(container);
-    const caption = this.#captionOf(this.code());
+    const caption = this.#captionOf(this.code.text);
     const outputs = live.openOutputs(this.host, container, run.signal);
     const show = (): void => {
       this.#show(container);
@@ -120,17 +126,49 @@ export class Cell {
     return new LiveOutputs(outputs, show, () => announce("first-output", this.index, startedAt_ms), run.signal);
   }
 
+  /** The run came to its end, with or without an error. */
+  endRun(state: CellState, execution: number | null): void {
+    this.toolbar.stopClock(performance.now() - this.#began_ms);
+    this.toolbar.count(execution);
+    this.state = state;
+  }
+
+  /** Name the line that failed, mark it, and offer help. */
+  showFailure(error: CellError): void {
+    const place = placeInCell(error);
+    if (error.name === "KeyboardInterrupt") return;
+    this.code.mark(place?.line ?? null);
+    const goTo = (line: number): void => void this.code.goTo(line);
+    const buttons = failureButtons({ ...error, place }, { goTo, ask: this.host.ask });
+    const view = [...this.#output.querySelectorAll(".tl-error")].at(-1);
+    if (buttons) view?.append(buttons);
+  }
+
   /** A run that never began or was lost: what was shown is shown again. */
   abandonRun(): void {
     this.#output.querySelectorAll(".tl-live[hidden]").forEach((container) => container.remove());
     this.#shown.classList.remove("tl-stale");
+    this.toolbar.stopClock(null);
     this.state = this.#shown === this.#stored ? { kind: "stored" } : { kind: "live" };
   }
 
   say(problem: Pick<Problem, "message" | "hint"> | null, actions: readonly NoticeAction[] = []): void {
+    this.#put(problem ? notice(problem, actions) : null);
+  }
+
+  #put(element: HTMLElement | null): void {
     this.#notice?.remove();
-    this.#notice = problem ? notice(problem, actions) : null;
-    if (this.#notice) this.#input.after(this.#notice);
+    this.#notice = element;
+    if (element) this.#input.after(element);
+  }
+
+  #askWhichCode(mine: string): void {
+    const choose = (act: () => void) => (): void => {
+      act();
+      this.#put(null);
+      this.toolbar.run.focus();
+    };
+    this.#put(outdatedNotice(mine, choose(() => this.code.adopt(mine)), choose(() => this.code.reset())));
   }
 
   #show(next: HTMLElement): void {
@@ -143,79 +181,35 @@ export class Cell {
   /** The stored figure's caption holds for a live one too, as long as the code is the same. */
   #captionOf(code: string): HTMLElement[] {
     const caption = this.#stored.querySelector("figcaption");
-    if (!caption || code !== this.#source) return [];
+    if (!caption || code !== this.code.source) return [];
     const words = [...caption.childNodes].map((node) => node.cloneNode(true));
     return [el("div", { class: "tl-caption" }, ...words)];
   }
 
-  async #mount(at: { x: number; y: number } | null): Promise<void> {
-    const editors = await loadPart(this.host.config, "editor");
-    const block = this.#codeBlock();
-    const parent = el("div", { class: "tl-editor" });
-    block.before(parent);
-    const options = {
-      parent,
-      code: this.#source,
-      label: `Code of cell ${this.index + 1}`,
-      at,
-      onRun: () => this.toolbar.run.click(),
-    };
-    const mounted = editors.mount(options);
-    block.hidden = true;
-    this.#editor = { ...mounted, destroy: () => (mounted.destroy(), parent.remove()) };
-    this.signal.addEventListener("abort", () => this.#editor?.destroy());
-    this.#offerReset();
-  }
-
-  #codeBlock(): HTMLElement {
-    const pre = this.#input.querySelector<HTMLElement>("pre");
-    return pre?.closest<HTMLElement>("[class*='highlight-']") ?? pre ?? this.#input;
-  }
-
-  #offerReset(): void {
-    this.toolbar.reset.hidden = this.#editor === null && (this.#state.kind === "stored" || isPending(this.#state));
-    this.toolbar.edit.hidden = this.#editor !== null;
+  /** Show the buttons that make sense now. */
+  #offer(): void {
+    const pending = isPending(this.#state);
+    const { toolbar, code } = this;
+    toolbar.interrupt.hidden = !pending;
+    toolbar.run.hidden = pending;
+    toolbar.runAbove.hidden = pending || this.index === 0;
+    toolbar.edit.hidden = code.isOpen;
+    toolbar.edited.hidden = !code.isEdited;
+    toolbar.reset.hidden = !code.isOpen && !code.isEdited && (this.#state.kind === "stored" || pending);
   }
 
   #onClick(event: MouseEvent): void {
-    if (!(event.target instanceof Element) || this.#editor) return;
+    if (!(event.target instanceof Element) || this.code.isOpen) return;
     if (!event.target.closest("pre") || event.target.closest("a, button")) return;
     // A reader who drags over the code wants to copy it.
     if (window.getSelection()?.isCollapsed === false) return;
-    void this.edit({ x: event.clientX, y: event.clientY });
-  }
-}
-
-/** The outputs of one run, which take the place of the old ones with their first event. */
-export class LiveOutputs {
-  #isShown = false;
-
-  constructor(
-    private readonly outputs: CellOutputs,
-    private readonly show: () => void,
-    private readonly onFirstDrawn: () => void,
-    private readonly signal: AbortSignal,
-  ) {}
-
-  handle(event: OutputEvent): void {
-    if (this.signal.aborted) return;
-    if (!this.#isShown && event.kind !== "clear") this.#reveal();
-    this.outputs.handle(event);
+    void this.code.edit({ x: event.clientX, y: event.clientY });
   }
 
-  /** Everything is drawn; a run without outputs leaves an empty place, not the old output. */
-  async finish(): Promise<void> {
-    await this.outputs.drawn();
-    if (!this.#isShown && !this.signal.aborted) this.show();
-  }
-
-  #reveal(): void {
-    this.#isShown = true;
-    this.show();
-    queueMicrotask(() => {
-      void this.outputs.drawn().then(() => {
-        if (!this.signal.aborted) this.onFirstDrawn();
-      });
-    });
+  #onKey(event: KeyboardEvent): void {
+    if (event.key !== "Enter" || !(event.shiftKey || event.ctrlKey || event.metaKey) || event.defaultPrevented) return;
+    if (!(event.target instanceof Element) || event.target.closest(OWN_KEYS)) return;
+    event.preventDefault();
+    if (!isPending(this.#state)) this.actions.run();
   }
 }

@@ -1,57 +1,65 @@
-// Owns the cells of a page, their one kernel and the queue between them. It draws nothing.
+// Owns the cells of a page and the queue between them and the kernel. It draws nothing.
 
-import type { CellError, KernelEvents, LiveKernel } from "../live/contract";
-import { loadPart, type Host, type LivePart } from "../parts";
-import { OFFLINE_COPY, problemFrom, ServerError, type Problem } from "../server_error";
+import type { CellError, RunResult } from "../live/contract";
+import { unreachable } from "../dom";
+import type { Host } from "../parts";
+import { OFFLINE_COPY, type Problem } from "../server_error";
+import { assistantOf } from "./assistant";
 import { Cell } from "./cell";
+import { Edits } from "./edits";
 import { announce } from "./events";
+import { exportPage } from "./export";
+import { KeptKernel } from "./kept_kernel";
 import { KernelBar } from "./kernel_bar";
+import { Needs, sayLack } from "./needs";
+import { PageKernel, type Session } from "./page_kernel";
 import { planRun, planRunAbove } from "./plan";
-import { needsNewKernel, type KernelState } from "./states";
-
-interface Queued {
-  readonly cell: Cell;
-  /** The cell whose Run was pressed, where the reader looks for an answer; null for Run all. */
-  readonly asked: Cell | null;
-  readonly startedAt_ms: number;
-}
-
-interface Session {
-  readonly live: LivePart;
-  readonly kernel: LiveKernel;
-}
+import { Queue, type Queued } from "./queue";
+import { failedAbove, NAME_MISSING, NOT_TAKEN_UP, TAKEN_UP, UNKEPT, UNSEEN, withLoss } from "./sentences";
+import { cellList, type KernelState } from "./states";
 
 export class Notebook {
   readonly cells: readonly Cell[];
   readonly bar: KernelBar;
-  #kernel: KernelState = { kind: "idle" };
-  #session: Session | null = null;
-  /** Counts kernels, so that the events of an old one are not taken for the present one's. */
-  #generation = 0;
-  #queue: Queued[] = [];
+  readonly #kernel: PageKernel;
+  readonly #needs: Needs;
+  readonly #queue = new Queue();
   #isPumping = false;
   #hasRun = new Set<Cell>();
+  /** The cell that the reader ran last: up to there a restart leads. */
+  #last: Cell | null = null;
 
   constructor(elements: readonly HTMLElement[], private readonly host: Host, signal: AbortSignal) {
-    this.cells = elements.map((element, index) => {
-      const actions = {
-        run: () => this.run(index),
-        interrupt: () => this.interrupt(),
-        expectRun: () => this.#preload(),
-      };
-      return new Cell(element, index, host, actions, signal);
-    });
-    const actions = {
-      runAll: () => this.runAll(),
-      interrupt: () => this.interrupt(),
-      newKernel: () => void this.newKernel(),
+    const kept = new KeptKernel();
+    this.#needs = new Needs(host);
+    this.bar = new KernelBar(this.#barActions(), !host.config.live, kept.isOn, signal);
+    const listener = {
+      onState: (state: KernelState) => this.bar.show(state),
+      onFresh: () => this.#hasRun.clear(),
+      onLost: (problem: Problem) => this.#lose(problem),
+      onIdle: (warning: string | null) => this.bar.warnIdle(warning),
     };
-    this.bar = new KernelBar(actions, !host.config.live, signal);
-    window.addEventListener("pagehide", () => this.close(), { signal });
+    this.#kernel = new PageKernel(host, kept, listener, signal);
+    const edits = new Edits(host.config.page);
+    const assistant = host.config.live ? assistantOf(this.#kernel) : null;
+    const shared = {
+      edits,
+      assistant,
+      interrupt: () => this.interrupt(),
+      expectRun: () => this.#kernel.preload(),
+      unkept: () => this.bar.say(UNKEPT),
+    };
+    this.cells = elements.map((element, index) => {
+      const own = { run: () => this.run(index), runAbove: () => this.runAbove(index) };
+      return new Cell(element, index, host, { ...shared, ...own }, signal);
+    });
+    window.addEventListener("pagehide", () => this.#leave(), { signal });
+    window.addEventListener("pageshow", (event) => event.persisted && this.#takeUp(kept), { signal });
+    this.#takeUp(kept);
   }
 
   run(index: number): void {
-    this.#enqueue(planRun(this.#facts(), index), this.cells[index]);
+    this.#enqueue(planRun(this.#facts(), index), this.cells[index], true);
   }
 
   runAbove(index: number): void {
@@ -63,38 +71,76 @@ export class Notebook {
   }
 
   interrupt(): void {
-    this.#dropQueue();
-    this.#session?.kernel.interrupt().catch((error: unknown) => this.#fail(problemFrom(error)));
+    this.#queue.drop();
+    this.#kernel.session?.kernel.interrupt().catch((error: unknown) => this.#kernel.fail(error));
   }
 
   async newKernel(): Promise<void> {
-    this.close();
-    await this.#open().catch((error: unknown) => this.#fail(problemFrom(error)));
+    this.#queue.drop();
+    this.#kernel.close();
+    await this.#kernel.open().catch((error: unknown) => this.#kernel.fail(error));
   }
 
-  close(): void {
-    this.#generation += 1;
-    this.#dropQueue();
-    this.#session?.kernel.close();
-    this.#session = null;
+  /** A new kernel, and in it everything down to the cell that was run last. */
+  async restartAbove(): Promise<void> {
+    const target = this.#last;
+    await this.newKernel();
+    if (target && this.#kernel.session) this.runAbove(target.index);
+  }
+
+  resetPage(): void {
+    const edited = this.cells.filter((cell) => cell.code.isEdited);
+    const reset = (): void => this.cells.forEach((cell) => cell.state.kind !== "running" && cell.reset());
+    if (edited.length === 0) return reset();
+    const which = cellList(edited.map((cell) => cell.index));
+    this.bar.confirm(`Resetting the page throws away your edits in ${which}.`, "Reset the page", reset);
+  }
+
+  #barActions() {
+    return {
+      runAll: () => this.runAll(),
+      interrupt: () => this.interrupt(),
+      newKernel: () => void this.newKernel(),
+      restartAbove: () => void this.restartAbove(),
+      resetPage: () => this.resetPage(),
+      stay: () => this.#kernel.touch(),
+      keepKernel: (isOn: boolean) => this.#kernel.keep(isOn),
+      downloadNotebook: () => exportPage(this.host.config, this.cells, "notebook"),
+      downloadScript: () => exportPage(this.host.config, this.cells, "script"),
+    };
+  }
+
+  #leave(): void {
+    this.#queue.drop();
+    this.#kernel.leave();
     this.#hasRun.clear();
-    this.#setKernel({ kind: "idle" });
   }
 
-  #enqueue(indices: readonly number[], asked: Cell | null = null): void {
+  /** A kernel that came along is taken up at once: without a page the service would soon take it back. */
+  #takeUp(kept: KeptKernel): void {
+    const id = kept.id;
+    if (id === null || !this.host.config.live) return;
+    const tell = ({ kernel }: Session): void => this.bar.say(kernel.id === id ? TAKEN_UP : NOT_TAKEN_UP);
+    this.#kernel.open().then(tell, (error: unknown) => this.#kernel.fail(error));
+  }
+
+  #enqueue(indices: readonly number[], asked: Cell | null = null, looksFirst = false): void {
     const startedAt_ms = performance.now();
     const cells = indices.flatMap((index) => this.cells[index] ?? []);
     if (!this.host.config.live) {
       cells.at(-1)?.say(OFFLINE_COPY);
       return;
     }
-    for (const cell of cells) {
-      if (this.#queue.some((queued) => queued.cell === cell) || cell.state.kind === "running") continue;
+    const items = cells.flatMap((cell, position): Queued[] => {
+      if (this.#queue.holds(cell) || cell.state.kind === "running") return [];
       cell.say(null);
-      cell.state = { kind: "queued" };
-      this.#queue.push({ cell, asked, startedAt_ms });
       announce("start", cell.index, startedAt_ms);
-    }
+      const place = { cell: position + 1, of: cells.length };
+      return [{ cell, asked, looksFirst: looksFirst && cell === asked, place, startedAt_ms }];
+    });
+    this.#queue.add(items);
+    this.#last = cells.at(-1) ?? this.#last;
+    this.bar.aim(this.#last && cellList([this.#last.index]));
     void this.#pump();
   }
 
@@ -102,40 +148,62 @@ export class Notebook {
     if (this.#isPumping) return;
     this.#isPumping = true;
     try {
-      for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
-        const session = await this.#open();
-        // The queue may have been emptied by an interrupt while the kernel started.
-        if (this.#queue[0] !== next) continue;
+      for (let next = this.#queue.first; next; next = this.#queue.first) {
+        const session = await this.#kernel.open();
+        const isHeld = next.looksFirst && (await this.#holdBack(session, next));
+        // The queue may have been emptied meanwhile, by an interrupt or with the kernel.
+        if (this.#queue.first !== next) continue;
         this.#queue.shift();
-        await this.#runOne(session, next);
+        if (isHeld) next.cell.abandonRun();
+        else await this.#runOne(session, next);
       }
     } catch (error) {
-      this.#fail(problemFrom(error));
+      this.#kernel.fail(error);
     } finally {
       this.#isPumping = false;
+      this.bar.progress(null);
     }
   }
 
-  async #runOne(session: Session, { cell, startedAt_ms }: Queued): Promise<void> {
+  /** Whether the cell reads what cells above have yet to make; then it says so instead of failing. */
+  async #holdBack(session: Session, { cell }: Queued): Promise<boolean> {
+    const codes = this.cells.map((each) => each.code.text);
+    const lack = await this.#needs.lackOf(codes, cell.index, session.kernel);
+    if (lack.cells.length === 0) return false;
+    const first = { words: `Run ${cellList(lack.cells)} first`, press: () => this.#enqueue([...lack.cells, cell.index], cell) };
+    const anyway = { words: "Run it all the same", press: () => this.#enqueue([cell.index], cell) };
+    cell.say({ message: sayLack(lack), hint: "" }, [first, anyway]);
+    return true;
+  }
+
+  async #runOne(session: Session, { cell, place, startedAt_ms }: Queued): Promise<void> {
+    this.bar.progress(place.of > 1 ? place : null);
     const outputs = cell.beginRun(session.live, startedAt_ms);
-    const result = await session.kernel.run(cell.code(), (event) => outputs.handle(event));
+    const result = await session.kernel.run(cell.code.text, (event) => outputs.handle(event));
     if (cell.state.kind !== "running") return;
+    if (result.kind !== "lost") await outputs.finish();
+    this.#end(cell, result);
+    announce("done", cell.index, startedAt_ms);
+  }
+
+  #end(cell: Cell, result: RunResult): void {
     switch (result.kind) {
       case "ok":
-        await outputs.finish();
         this.#hasRun.add(cell);
-        cell.state = { kind: "live" };
-        break;
+        return cell.endRun({ kind: "live" }, result.execution);
       case "error":
-        await outputs.finish();
-        cell.state = { kind: "error", name: result.error.name };
-        this.#afterError(cell, result.error);
-        break;
+        cell.endRun({ kind: "error", name: result.error.name }, result.error.execution);
+        cell.showFailure(result.error);
+        return this.#afterError(cell, result.error);
+      case "unseen":
+        this.#hasRun.add(cell);
+        cell.endRun({ kind: "live" }, null);
+        return cell.say(UNSEEN, [{ words: "Run it again", press: () => this.run(cell.index) }]);
       case "lost":
-        cell.abandonRun();
-        break;
+        return cell.abandonRun();
+      default:
+        return unreachable(result);
     }
-    announce("done", cell.index, startedAt_ms);
   }
 
   #afterError(cell: Cell, error: CellError): void {
@@ -143,83 +211,28 @@ export class Notebook {
       this.#hasRun.add(cell);
       return;
     }
-    const asked = this.#queue.at(-1)?.asked;
-    this.#dropQueue();
-    asked?.say({ message: `Cell ${cell.index + 1} above failed, so this one did not run.`, hint: "Look at its output first." });
+    const asked = this.#queue.last?.asked;
+    this.#queue.drop();
+    asked?.say(failedAbove(cell.index));
     if (error.name !== "NameError" || planRunAbove(this.#facts(), cell.index).length === 1) return;
-    const hint = "Cells above have not run in this kernel yet; this one may need them.";
     const press = (): void => this.runAbove(cell.index);
-    cell.say({ message: "A name is missing.", hint }, [{ words: "Run all cells above, then this one", press }]);
+    cell.say(NAME_MISSING, [{ words: "Run all cells above, then this one", press }]);
   }
 
-  async #open(): Promise<Session> {
-    if (this.#session && !needsNewKernel(this.#kernel)) return this.#session;
-    const generation = ++this.#generation;
-    this.#setKernel({ kind: "starting" });
-    const live = await loadPart(this.host.config, "live");
-    const kernel = await live.openKernel(this.host, this.#events(generation));
-    if (generation !== this.#generation) {
-      kernel.close();
-      throw new ServerError(SUPERSEDED);
-    }
+  /** The kernel is gone: the waiting cell hears why and how to go on; answers the problem with what went with it. */
+  #lose(problem: Problem): Problem {
+    const had = this.cells.filter((cell) => this.#hasRun.has(cell)).map((cell) => cell.index);
+    const waiting = this.cells.find((cell) => cell.state.kind === "running") ?? this.#queue.first?.asked;
     this.#hasRun.clear();
-    this.#session = { live, kernel };
-    if (this.#kernel.kind === "starting") this.#setKernel({ kind: "ready" });
-    return this.#session;
-  }
-
-  #events(generation: number): KernelEvents {
-    const current = (act: () => void): void => {
-      if (generation === this.#generation) act();
-    };
-    return {
-      onBusy: (busy) => current(() => this.#setKernel({ kind: busy ? "busy" : "ready" })),
-      onReady: () => current(() => this.#setKernel({ kind: "ready" })),
-      onReconnecting: () => current(() => this.#setKernel({ kind: "reconnecting" })),
-      onDead: () => current(() => this.#lose({ kind: "dead" })),
-      onFailed: (problem) => current(() => this.#lose({ kind: "failed", problem })),
-    };
-  }
-
-  #lose(state: KernelState): void {
-    this.#session?.kernel.close();
-    this.#session = null;
-    this.#hasRun.clear();
-    const waiting = this.cells.find((cell) => cell.state.kind === "running") ?? this.#queue[0]?.asked;
-    this.#dropQueue();
-    this.#setKernel(state);
-    const again = { words: "Start a new kernel", press: () => void this.newKernel().then(() => waiting?.say(null)) };
-    if (state.kind === "failed") waiting?.say(state.problem, [again]);
-    if (state.kind === "dead") waiting?.say(DIED, [again]);
-  }
-
-  #fail(problem: Problem): void {
-    if (problem.code !== SUPERSEDED.code) this.#lose({ kind: "failed", problem });
-  }
-
-  #dropQueue(): void {
-    for (const { cell } of this.#queue) cell.abandonRun();
-    this.#queue = [];
+    this.#queue.drop();
+    const whole = withLoss(problem, had);
+    const fresh = { words: "Start a new kernel", press: () => void this.newKernel().then(() => waiting?.say(null)) };
+    const again = { words: "Restart and run all above", press: () => void this.restartAbove() };
+    waiting?.say(whole, waiting.index === 0 ? [fresh] : [again, fresh]);
+    return whole;
   }
 
   #facts(): { isSetup: boolean; hasRun: boolean }[] {
     return this.cells.map((cell) => ({ isSetup: cell.isSetup, hasRun: this.#hasRun.has(cell) }));
   }
-
-  #setKernel(state: KernelState): void {
-    this.#kernel = state;
-    this.bar.show(state);
-  }
-
-  #preload(): void {
-    if (this.host.config.live) void loadPart(this.host.config, "live").catch(() => undefined);
-  }
 }
-
-const SUPERSEDED: Problem = { code: "superseded", message: "A newer kernel was asked for.", hint: "", status: 0 };
-const DIED: Problem = {
-  code: "kernel-dead",
-  message: "The kernel died while this cell ran, perhaps for lack of memory.",
-  hint: "What it had computed is gone: start a new one and run the cells again.",
-  status: 0,
-};

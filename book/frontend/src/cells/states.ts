@@ -5,7 +5,7 @@ import type { Problem } from "../server_error";
 
 export type CellState =
   | { readonly kind: "stored" }
-  | { readonly kind: "queued" }
+  | { readonly kind: "queued"; readonly place: number }
   | { readonly kind: "running" }
   | { readonly kind: "live" }
   | { readonly kind: "error"; readonly name: string };
@@ -16,8 +16,14 @@ export type KernelState =
   | { readonly kind: "ready" }
   | { readonly kind: "busy" }
   | { readonly kind: "reconnecting" }
-  | { readonly kind: "dead" }
+  | { readonly kind: "dead"; readonly problem: Problem }
   | { readonly kind: "failed"; readonly problem: Problem };
+
+/** How far a press that runs several cells has come. */
+export interface Progress {
+  readonly cell: number;
+  readonly of: number;
+}
 
 /** The badge of a cell: which of the two outputs is shown, and what is happening. */
 export function cellLabel(state: CellState, hasStored: boolean): string {
@@ -25,7 +31,7 @@ export function cellLabel(state: CellState, hasStored: boolean): string {
     case "stored":
       return hasStored ? "stored output" : "not run yet";
     case "queued":
-      return "queued";
+      return state.place === 1 ? "queued: next" : `queued: ${state.place - 1} before it`;
     case "running":
       return "running…";
     case "live":
@@ -38,20 +44,20 @@ export function cellLabel(state: CellState, hasStored: boolean): string {
 }
 
 /** The status line of the page. */
-export function kernelLabel(state: KernelState): string {
+export function kernelLabel(state: KernelState, progress: Progress | null = null): string {
+  const part = progress ? `: cell ${progress.cell} of ${progress.of}` : "";
   switch (state.kind) {
     case "idle":
       return "Cells are live: press Run.";
     case "starting":
       return "Starting a kernel…";
     case "ready":
-      return "Kernel ready";
+      return progress ? `Running${part}` : "Kernel ready";
     case "busy":
-      return "Kernel busy";
+      return progress ? `Running${part}` : "Kernel busy";
     case "reconnecting":
       return "Connection lost, reconnecting…";
     case "dead":
-      return "The kernel died, and what it had computed is gone. Start a new one and run the cells again.";
     case "failed":
       return `${state.problem.message} ${state.problem.hint}`;
     default:
@@ -88,4 +94,19 @@ export function isPending(state: CellState): boolean {
     default:
       return unreachable(state);
   }
+}
+
+/** A duration in the unit that a reader would say. */
+export function duration(elapsed_ms: number): string {
+  if (elapsed_ms < 1000) return `${Math.max(1, Math.round(elapsed_ms))} ms`;
+  if (elapsed_ms < 59_950) return `${(elapsed_ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(elapsed_ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
+/** `cells 1, 2 and 4`. */
+export function cellList(indices: readonly number[]): string {
+  const numbers = [...indices].sort((a, b) => a - b).map((index) => String(index + 1));
+  if (numbers.length < 2) return `cell ${numbers[0] ?? ""}`.trim();
+  return `cells ${numbers.slice(0, -1).join(", ")} and ${numbers.at(-1)}`;
 }

@@ -18,10 +18,15 @@ export class ChatButton {
     this.#stepAside(signal);
   }
 
-  async #open(): Promise<void> {
+  /** Open the chat with a question that the reader may still change. */
+  ask(question: string): void {
+    void this.#open(question);
+  }
+
+  async #open(question?: string): Promise<void> {
     this.#panel ??= loadPart(this.host.config, "chat").then((part) => part.create(this.host, () => this.#closed()));
     try {
-      (await this.#panel).open();
+      (await this.#panel).open(question);
       this.#button.setAttribute("aria-expanded", "true");
       this.#button.hidden = true;
     } catch {

@@ -49,8 +49,9 @@ export class Panel implements ChatPanel {
     document.body.append(this.#dialog);
   }
 
-  open(): void {
+  open(question?: string): void {
     this.#dialog.hidden = false;
+    if (question !== undefined) this.#question.value = question.slice(0, MAX_QUESTION);
     const target = this.host.config.chat ? this.#question : this.#dialog.querySelector<HTMLElement>(".tl-chat-close");
     target?.focus();
     this.#log.scrollTop = this.#log.scrollHeight;

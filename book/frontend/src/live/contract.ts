@@ -31,24 +31,53 @@ export interface CellError {
 }
 
 export type RunResult =
-  | { readonly kind: "ok" }
+  | { readonly kind: "ok"; readonly execution: number | null }
   | { readonly kind: "error"; readonly error: CellError }
+  /** The run ended while the connection was away: how, nobody saw. */
+  | { readonly kind: "unseen" }
   | { readonly kind: "lost" };
+
+/** Why a kernel is no more: its process ended, or the service does not know it any longer. */
+export type EndOfKernel = "died" | "gone";
 
 /** What the page hears about its kernel between runs. */
 export interface KernelEvents {
   onBusy(busy: boolean): void;
   onReconnecting(): void;
   onReady(): void;
-  onDead(): void;
+  onDead(end: EndOfKernel): void;
   onFailed(problem: Problem): void;
 }
 
+/** After how many seconds the service takes a kernel back. */
+export interface KernelLimits {
+  readonly idle_s: number;
+}
+
+export interface Completions {
+  readonly from: number;
+  readonly to: number;
+  readonly names: readonly { readonly text: string; readonly kind: string }[];
+}
+
 export interface LiveKernel {
+  readonly id: string;
+  /** Whether it is the kernel that was asked for by its id. */
+  readonly isKept: boolean;
+  readonly limits: KernelLimits | null;
   run(code: string, onOutput: (event: OutputEvent) => void): Promise<RunResult>;
   interrupt(): Promise<void>;
+  /** Do nothing in the kernel, so that the service sees that it is needed. */
+  touch(): Promise<void>;
+  complete(code: string, at: number): Promise<Completions>;
+  /** What the kernel says about the name at a place, as plain text; empty when it knows nothing. */
+  inspect(code: string, at: number): Promise<string>;
+  /** Which of these names the kernel's session holds. */
+  known(names: readonly string[]): Promise<ReadonlySet<string>>;
   /** Give the kernel back, best effort, also while the page goes away. */
   close(): void;
+  /** Let go of the kernel, which lives on for another page. */
+  leave(): void;
 }
 
 /** The live outputs of one run of one cell. */

@@ -1,39 +1,61 @@
-// Owns the connection to one kernel. The only module that knows @jupyterlab/services.
+// Owns the connection to one kernel. The only module that runs @jupyterlab/services.
 
 import { CommsOverSubshells, KernelConnection, type Kernel, type KernelMessage } from "@jupyterlab/services/lib/kernel";
 import { ServerConnection } from "@jupyterlab/services/lib/serverconnection";
 import type { Host } from "../parts";
 import type { Reader } from "../reader";
-import { ServerError, type Problem } from "../server_error";
-import type { CellError, KernelEvents, LiveKernel, OutputEvent, Question, RunResult } from "./contract";
+import type { Problem } from "../server_error";
+import { characters, completionsOf, existing, inspectionOf, whichExist } from "./assistance";
+import type { CellError, Completions, KernelEvents, KernelLimits, LiveKernel, OutputEvent, Question, RunResult } from "./contract";
 import { errorOf, translate } from "./messages";
+import { nextConnection } from "./next_connection";
+import { ask, kernelPath, limitsOf, obtain } from "./service";
 import { setPresentWidgets, WidgetSession } from "./widget_session";
 
-const CONNECT_TIMEOUT_MS = 20_000;
+/** The last words of a run that ended while the connection was away may still be under way. */
+const LAST_WORDS_MS = 500;
+/** A socket that closes so often in a row stays closed. */
+const MAX_POLITE_CLOSES = 3;
 
-/** Ask the service for a kernel and connect to it. */
-export async function openKernel(host: Host, events: KernelEvents): Promise<LiveKernel> {
-  const body = JSON.stringify({ name: "tlab" });
-  const response = await host.reader.fetch("api/kernels", { method: "POST", body });
-  const model = (await response.json()) as Kernel.IModel;
-  const root = host.reader.root;
+/** Ask the service for a kernel, the kept one if it is still there, and connect to it. */
+export async function openKernel(host: Host, events: KernelEvents, kept: string | null): Promise<LiveKernel> {
+  const { reader } = host;
+  const { model, isKept } = await obtain(reader, kept);
   const serverSettings = ServerConnection.makeSettings({
-    baseUrl: root,
-    wsUrl: root.replace(/^http/, "ws"),
-    token: await host.reader.token(),
+    baseUrl: reader.root,
+    wsUrl: reader.root.replace(/^http/, "ws"),
+    token: await reader.token(),
     appendToken: true,
   });
+  const ending = new AbortController();
+  let isGivenUp: Problem | null = null;
+  const getModel = async (id: string): Promise<Kernel.IModel> => {
+    const found = await ask(reader, id, {
+      onWait: () => events.onReconnecting(),
+      onGiveUp: (problem) => (isGivenUp = problem),
+      signal: ending.signal,
+    });
+    // The token may have been renewed meanwhile; the library reads it again for each socket.
+    Object.assign(serverSettings, { token: await reader.token() });
+    return found;
+  };
   const connection = new KernelConnection({
     model,
     serverSettings,
     handleComms: true,
     commsOverSubshells: CommsOverSubshells.Disabled,
+    // Of its own accord the library asks again only after 10 to 30 seconds. It asks this client for nothing else.
+    kernelAPIClient: { getModel } as unknown as Kernel.IKernelAPIClient,
   });
   const widgets = new WidgetSession(host, (messageId, hear) => divert(connection, messageId, hear));
   connection.registerCommTarget("jupyter.widget", (comm, message) => widgets.opened(comm, message));
   connection.disposed.connect(() => widgets.disconnect());
   setPresentWidgets(widgets);
-  const kernel = new ConnectedKernel(connection, host.reader, events);
+  const told: KernelEvents = {
+    ...events,
+    onDead: (end) => (isGivenUp ? events.onFailed(isGivenUp) : events.onDead(end)),
+  };
+  const kernel = new ConnectedKernel(connection, reader, told, limitsOf(model), isKept, ending);
   try {
     await kernel.connected();
   } catch (error) {
@@ -61,12 +83,24 @@ class ConnectedKernel implements LiveKernel {
   #isClosed = false;
   /** The server starts the dead kernel again; until that is done it can neither be deleted nor let go. */
   #isReviving = false;
+  #politeCloses = 0;
+  /** Questions beside the runs, for which the page need not call the kernel busy. */
+  #nQuiet = 0;
+  /** Ends the present run as one whose end nobody saw. */
+  #endUnseen: (() => void) | null = null;
 
   constructor(
     private readonly connection: KernelConnection,
     private readonly reader: Reader,
     private readonly events: KernelEvents,
+    readonly limits: KernelLimits | null,
+    readonly isKept: boolean,
+    private readonly ending: AbortController,
   ) {}
+
+  get id(): string {
+    return this.connection.id;
+  }
 
   /** Resolves with the first open socket; from then on the page hears what happens to the kernel. */
   async connected(): Promise<void> {
@@ -88,18 +122,26 @@ class ConnectedKernel implements LiveKernel {
       if (event?.kind === "error") shown = event.error;
       if (event) onOutput(event);
     };
-    const over = future.done.then(nothing, nothing);
+    const unseen = new Promise<"unseen">((resolve) => (this.#endUnseen = () => resolve("unseen")));
+    const over = Promise.race([future.done.then(nothing, nothing), unseen.then(nothing)]);
     future.onStdin = (message) => {
       const question = this.#question(message, over);
       if (question) onOutput({ kind: "ask", question });
     };
     try {
-      const { content } = await future.done;
-      if (content.status === "ok") return { kind: "ok" };
+      const reply = await Promise.race([future.done, unseen]);
+      if (reply === "unseen") {
+        future.dispose();
+        return shown ? { kind: "error", error: shown } : { kind: "unseen" };
+      }
+      const { content } = reply;
+      if (content.status === "ok") return { kind: "ok", execution };
       return content.status === "error" ? { kind: "error", error: shown ?? errorOf(content, execution) } : { kind: "lost" };
     } catch {
       // The connection was closed under the run: whoever closed it has told the page why.
       return { kind: "lost" };
+    } finally {
+      this.#endUnseen = null;
     }
   }
 
@@ -113,38 +155,66 @@ class ConnectedKernel implements LiveKernel {
   }
 
   async interrupt(): Promise<void> {
-    await this.reader.fetch(`${this.#path}/interrupt`, { method: "POST" });
+    await this.reader.fetch(`${kernelPath(this.id)}/interrupt`, { method: "POST" });
+  }
+
+  async touch(): Promise<void> {
+    await this.#quietly(this.connection.requestExecute({ code: "", silent: true, store_history: false }).done);
+  }
+
+  async complete(code: string, at: number): Promise<Completions> {
+    const { content } = await this.#quietly(this.connection.requestComplete({ code, cursor_pos: characters(code, at) }));
+    return completionsOf(code, content);
+  }
+
+  async inspect(code: string, at: number): Promise<string> {
+    const question = { code, cursor_pos: characters(code, at), detail_level: 0 } as const;
+    return inspectionOf((await this.#quietly(this.connection.requestInspect(question))).content);
+  }
+
+  async known(names: readonly string[]): Promise<ReadonlySet<string>> {
+    const user_expressions = { names: whichExist(names) };
+    const question = { code: "", silent: true, store_history: false, user_expressions };
+    return existing((await this.#quietly(this.connection.requestExecute(question).done)).content);
   }
 
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.ending.abort();
     if (this.#isReviving) void nextConnection(this.connection).catch(() => undefined).finally(() => this.#end());
     else this.#end();
   }
 
-  #end(): void {
-    this.reader.farewell(this.#path, "DELETE");
+  leave(): void {
+    this.#isClosed = true;
+    this.ending.abort();
     this.connection.dispose();
   }
 
-  get #path(): string {
-    return `api/kernels/${encodeURIComponent(this.connection.id)}`;
+  async #quietly<T>(answer: Promise<T>): Promise<T> {
+    this.#nQuiet += 1;
+    return answer.finally(() => (this.#nQuiet -= 1));
+  }
+
+  #end(): void {
+    this.reader.farewell(kernelPath(this.id), "DELETE");
+    this.connection.dispose();
   }
 
   #onStatus(status: Kernel.Status): void {
     if (this.#isClosed) return;
     switch (status) {
       case "busy":
-        return this.events.onBusy(true);
+        return this.#nQuiet > 0 && this.#endUnseen === null ? undefined : this.events.onBusy(true);
       case "idle":
         return this.events.onBusy(false);
       case "autorestarting":
         // A kernel that the server revives has forgotten everything: for the reader it is a dead one.
         this.#isReviving = true;
-        return this.events.onDead();
+        return this.events.onDead("died");
       case "dead":
-        return this.events.onDead();
+        return this.events.onDead("gone");
       case "unknown":
       case "starting":
       case "restarting":
@@ -161,40 +231,30 @@ class ConnectedKernel implements LiveKernel {
       case "connecting":
         return this.events.onReconnecting();
       case "connected":
-        return this.events.onReady();
+        this.#politeCloses = 0;
+        if (this.#endUnseen) void this.#awaitEndOfRun();
+        return this.#endUnseen ? this.events.onBusy(true) : this.events.onReady();
       case "disconnected":
-        return this.events.onFailed(DISCONNECTED);
+        // A server that stops closes its sockets politely, and the library takes that for a wish: the kernel is asked after.
+        this.#politeCloses += 1;
+        if (this.#politeCloses > MAX_POLITE_CLOSES) return this.events.onFailed(DISCONNECTED);
+        void this.connection.reconnect().catch(() => undefined);
+        return undefined;
     }
   }
-}
 
-/** The next time that the socket opens, or the reason why it does not. */
-function nextConnection(connection: KernelConnection): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void): void => {
-      clearTimeout(timer);
-      connection.connectionStatusChanged.disconnect(listen);
-      act();
-    };
-    const fail = (): void => settle(() => reject(new ServerError(NO_CONNECTION)));
-    const listen = (_: unknown, status: Kernel.ConnectionStatus): void => {
-      if (status === "connected") settle(resolve);
-      if (status === "disconnected") fail();
-    };
-    const timer = setTimeout(fail, CONNECT_TIMEOUT_MS);
-    connection.connectionStatusChanged.connect(listen);
-  });
+  /** A kernel answers one after the other: once it answers this, the run before it is over. */
+  async #awaitEndOfRun(): Promise<void> {
+    const end = this.#endUnseen;
+    await this.connection.requestKernelInfo().catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
+    if (this.connection.connectionStatus === "connected" && end === this.#endUnseen) end?.();
+  }
 }
 
 const DISCONNECTED: Problem = {
   code: "disconnected",
   message: "The connection to the kernel was lost.",
   hint: "Check that the book's server still runs, then start a new kernel.",
-  status: 0,
-};
-const NO_CONNECTION: Problem = {
-  code: "no-connection",
-  message: "A kernel was started, but the page could not connect to it.",
-  hint: "A proxy between you and the book must let WebSockets through.",
   status: 0,
 };

@@ -2,25 +2,8 @@
 
 import { el } from "../dom";
 import type { CellError } from "./contract";
-import { ansiNodes, stripAnsi } from "./terminal_text";
-
-interface Place {
-  readonly line: number;
-  /** The text of the line, where the traceback shows it. */
-  readonly text: string | null;
-}
-
-/** The line of this very cell that raised or led to it, or null when the traceback does not say. */
-export function placeInCell(error: CellError): Place | null {
-  const frames = stripAnsi(error.traceback.join("\n")).split(/(?=Cell In\[)/);
-  for (const frame of frames.reverse()) {
-    const [, execution, line] = /^Cell In\[(\d+)\], line (\d+)/.exec(frame) ?? [];
-    if (line === undefined || (error.execution !== null && Number(execution) !== error.execution)) continue;
-    const text = /^-+>\s*\d+\s(.*)$/m.exec(frame)?.[1]?.trim();
-    return { line: Number(line), text: text ? text : null };
-  }
-  return null;
-}
+import { placeInCell } from "./place";
+import { ansiNodes } from "./terminal_text";
 
 export function errorView(error: CellError): HTMLElement {
   const isInterrupt = error.name === "KeyboardInterrupt";
