@@ -12,6 +12,7 @@ import zmq
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager, ServerKernelManager
 from traitlets import Instance, Unicode, default
 
+from kernel_service.connection import ReaderConnection
 from kernel_service.culling import CullLimits, reason_to_cull
 from kernel_service.errors import KernelSilent, KernelUnknown
 from kernel_service.kernelspecs import KERNEL_NAME
@@ -119,6 +120,7 @@ class ReaderKernelManager(AsyncMappingKernelManager):
     async def shutdown_kernel(self, kernel_id: str, now: bool = True, restart: bool = False) -> None:  # noqa: FBT001, FBT002 - jupyter_server's signature
         """End a kernel at once: its home goes with it, so there is nothing that it could still save."""
         await super().shutdown_kernel(kernel_id, now=now, restart=restart)
+        ReaderConnection.tell_end(kernel_id)
 
     async def restart_kernel(self, kernel_id: str, now: bool = True) -> None:  # noqa: FBT001, FBT002 - jupyter_server's signature
         """Replace a kernel by a new fork under the same id."""

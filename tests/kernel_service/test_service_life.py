@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import websocket
 from live_service import PATIENCE_S, ROOT, Service
 
 from kernel_service import options
@@ -178,6 +179,21 @@ def test_a_kernel_without_a_page_is_given_back(launch: Launch) -> None:
         _until(lambda: [model["id"] for model in reader.ask("GET", "/api/kernels").json] == [watched])
         assert channels.run("print('still here')") == "still here"
     assert service.ask("GET", "/healthz").json["spares"] == 1
+
+
+@pytest.mark.kernel
+def test_an_idle_kernel_is_given_back_and_its_page_told(launch: Launch) -> None:
+    service = launch("--spares", "0", "--cull-idle-min", "0.02", preload="import colorsys")
+    reader = service.reader()
+    kernel_id = reader.start()
+    limits = reader.ask("GET", f"/api/kernels/{kernel_id}").json["limits"]
+    assert limits == {"idle_s": pytest.approx(1.2), "abandoned_s": 300.0}
+    with reader.connect(kernel_id) as channels:
+        channels.until_status("dead")
+        opcode, _ = channels.socket.recv_data()
+        assert opcode == websocket.ABNF.OPCODE_CLOSE
+        channels.socket.shutdown()  # after a close from the other side, its own `close` would leave the socket open
+    assert reader.ask("GET", f"/api/kernels/{kernel_id}").status == 404
 
 
 @pytest.mark.kernel

@@ -34,5 +34,6 @@ export function parseConfig(raw: unknown): PageConfig {
 
 /** The absolute address of a file under the site root. */
 export function siteUrl(config: PageConfig, path: string): string {
-  return new URL(config.root + path, document.baseURI).href;
+  // An empty address would be the page itself.
+  return new URL(config.root + path || "./", document.baseURI).href;
 }

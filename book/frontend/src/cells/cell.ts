@@ -31,6 +31,8 @@ export class Cell {
   readonly toolbar: Toolbar;
   readonly code: CellCode;
   #state: CellState = { kind: "stored" };
+  /** The last state that was no waiting: what is shown belongs to it. */
+  #settled: CellState = this.#state;
   #notice: HTMLElement | null = null;
   readonly #input: HTMLElement;
   readonly #output: HTMLElement;
@@ -81,6 +83,7 @@ export class Cell {
 
   set state(state: CellState) {
     this.#state = state;
+    if (!isPending(state)) this.#settled = state;
     this.element.dataset["state"] = state.kind;
     this.toolbar.say(cellLabel(state, this.#hasStored));
     this.#offer();
@@ -122,6 +125,7 @@ export class Cell {
       this.#output.append(...caption);
       this.#shownRun?.abort();
       this.#shownRun = run;
+      this.#settled = { kind: "live" };
     };
     return new LiveOutputs(outputs, show, () => announce("first-output", this.index, startedAt_ms), run.signal);
   }
@@ -148,8 +152,8 @@ export class Cell {
   abandonRun(): void {
     this.#output.querySelectorAll(".tl-live[hidden]").forEach((container) => container.remove());
     this.#shown.classList.remove("tl-stale");
-    this.toolbar.stopClock(null);
-    this.state = this.#shown === this.#stored ? { kind: "stored" } : { kind: "live" };
+    if (this.#state.kind === "running") this.toolbar.stopClock(null);
+    this.state = this.#settled;
   }
 
   say(problem: Pick<Problem, "message" | "hint"> | null, actions: readonly NoticeAction[] = []): void {

@@ -5,7 +5,7 @@ import { loadPart, type Host, type LivePart } from "../parts";
 import { problemFrom, ServerError, type Problem } from "../server_error";
 import { IdleWatch } from "./idle_watch";
 import type { KeptKernel } from "./kept_kernel";
-import { duration, needsNewKernel, type KernelState } from "./states";
+import { needsNewKernel, roundDuration, type KernelState } from "./states";
 
 export interface Session {
   readonly live: LivePart;
@@ -124,7 +124,7 @@ export class PageKernel {
     const limit_s = this.#idle.exceeded_s;
     if (end === "died") return DIED;
     if (limit_s === null) return GONE;
-    const message = `The service took this kernel back, because nothing had run for ${duration(limit_s * 1000).replace(" 0 s", "")}.`;
+    const message = `The service took this kernel back, because nothing had run for ${roundDuration(limit_s)}.`;
     return { ...GONE, message };
   }
 

@@ -104,6 +104,11 @@ export function duration(elapsed_ms: number): string {
   return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
+/** A limit, in whole minutes where it has any. */
+export function roundDuration(limit_s: number): string {
+  return limit_s < 60 ? `${Math.round(limit_s)} s` : `${Math.round(limit_s / 60)} minutes`;
+}
+
 /** `cells 1, 2 and 4`. */
 export function cellList(indices: readonly number[]): string {
   const numbers = [...indices].sort((a, b) => a - b).map((index) => String(index + 1));

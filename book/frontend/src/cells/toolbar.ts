@@ -42,7 +42,7 @@ export class Toolbar {
     this.run = button("Run", "run", actions.run, "tl-primary");
     this.interrupt = button("Interrupt", "stop", actions.interrupt);
     this.runAbove = button("Run all above", "above", actions.runAbove, "tl-quiet");
-    this.runAbove.lastElementChild?.replaceChildren(`, then cell ${cellNumber}`);
+    this.runAbove.lastElementChild?.replaceChildren(` and cell ${cellNumber}`);
     this.edit = button("Edit", "edit", actions.edit, "tl-quiet");
     this.reset = button("Reset", "reset", actions.reset, "tl-quiet");
     this.interrupt.hidden = true;

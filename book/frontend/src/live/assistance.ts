@@ -20,14 +20,14 @@ export function completionsOf(code: string, content: object): Completions {
   const { matches, cursor_start, cursor_end, metadata } = content as Fields;
   const kinds = kindsOf(metadata);
   const texts = Array.isArray(matches) ? matches.filter((match): match is string => typeof match === "string") : [];
+  // Magic commands and files are no part of a lesson.
+  const wanted = texts.filter((text) => !/[%/\n]/.test(text)).slice(0, MAX_NAMES);
+  // Some answers begin at the dot, which the reader has written already.
+  const skipped = wanted.length > 0 && wanted.every((text) => text.startsWith(".")) ? 1 : 0;
   return {
-    from: units(code, Number(cursor_start) || 0),
+    from: units(code, (Number(cursor_start) || 0) + skipped),
     to: units(code, Number(cursor_end) || 0),
-    // Magic commands and files are no part of a lesson.
-    names: texts
-      .filter((text) => !/[%/\n]/.test(text))
-      .slice(0, MAX_NAMES)
-      .map((text) => ({ text, kind: kinds.get(text) ?? "" })),
+    names: wanted.map((text) => ({ text: text.slice(skipped), kind: kinds.get(text) ?? "" })),
   };
 }
 
