@@ -12,7 +12,7 @@ class ReaderConnection(ZMQChannelsWebsocketConnection):
     def tell_end(cls, kernel_id: str) -> None:
         """Tell every page that watches a kernel that it has ended; else a page would wait for its answers forever."""
         for connection in [each for each in cls._open_sockets if each.kernel_id == kernel_id]:
-            connection.on_restart_failed()  # type: ignore[no-untyped-call] # sends the status `dead`
+            connection.on_restart_failed()  # sends the status `dead`
             connection.websocket_handler.close()
 
     def write_stderr(self, error_message: str, parent_header: Any) -> None:  # noqa: ANN401, ARG002 - jupyter_server's signature

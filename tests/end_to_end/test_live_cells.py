@@ -118,7 +118,7 @@ def test_a_run_shows_its_number_its_time_and_how_far_all_have_come(watched: Watc
     write(page, cell(page, 2), SLOW)
     press(bar(page), "Run all")
     expect(bar(page).locator(".tl-kernel-words")).to_have_text("Running: cell 2 of 7")
-    expect(cell(page, 4).locator(".tl-badge")).to_have_text("queued: 1 before it")
+    expect(cell(page, 4).locator(".tl-place")).to_have_text("1 before it")
     expect(cell(page, 2).locator(".tl-clock")).to_have_text("2 s")
     press(bar(page), "Interrupt")
     expect(cell(page, 2).locator(".cell_output")).to_contain_text("Interrupted")

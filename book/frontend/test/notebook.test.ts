@@ -210,12 +210,12 @@ describe("what a run shows", () => {
   test("its number in the kernel and its time, and the place of those that wait", async () => {
     await press(notebook.bar.element, "Run all");
     await settled();
-    expect(cellElement(2).querySelector(".tl-badge")?.textContent).toBe("queued: 1 before it");
+    expect(cellElement(2).querySelector(".tl-place")?.textContent).toBe("1 before it");
     expect(notebook.bar.element.textContent).toContain("cell 1 of 3");
     await kernel().finish();
     expect(cellElement(0).querySelector(".tl-count")?.textContent).toBe("[7]");
     expect(cellElement(0).querySelector(".tl-clock")?.textContent).toMatch(/^\d+ ms$/);
-    expect(cellElement(2).querySelector(".tl-badge")?.textContent).toBe("queued: next");
+    expect(cellElement(2).querySelector(".tl-place")?.textContent).toBe("next");
     expect(notebook.bar.element.textContent).toContain("cell 2 of 3");
     await kernel().finish();
     await kernel().finish();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cellLabel, cellList, duration, isPending, kernelLabel, needsNewKernel, type CellState, type KernelState } from "../src/cells/states";
+import { cellLabel, cellList, duration, isPending, kernelLabel, needsNewKernel, placeLabel, type CellState, type KernelState } from "../src/cells/states";
 
 const PROBLEM = { code: "c", message: "It is full.", hint: "Wait.", status: 503 };
 const CELLS: CellState[] = [
@@ -39,8 +39,9 @@ describe("states", () => {
   });
 
   test("a queued cell knows its place, and a long press how far it has come", () => {
-    expect(cellLabel({ kind: "queued", place: 1 }, true)).toBe("queued: next");
-    expect(cellLabel({ kind: "queued", place: 4 }, true)).toBe("queued: 3 before it");
+    expect(placeLabel({ kind: "queued", place: 1 })).toBe("next");
+    expect(placeLabel({ kind: "queued", place: 4 })).toBe("3 before it");
+    expect(placeLabel({ kind: "live" })).toBe("");
     expect(kernelLabel({ kind: "busy" }, { cell: 3, of: 7 })).toBe("Running: cell 3 of 7");
   });
 

@@ -12,7 +12,7 @@ import { announce } from "./events";
 import { failureButtons } from "./explain";
 import { LiveOutputs } from "./live_outputs";
 import { notice, outdatedNotice, type NoticeAction } from "./notice";
-import { cellLabel, isPending, type CellState } from "./states";
+import { cellLabel, isPending, placeLabel, type CellState } from "./states";
 import { Toolbar, type ToolbarActions } from "./toolbar";
 
 export interface CellActions extends Pick<ToolbarActions, "run" | "runAbove" | "interrupt" | "expectRun"> {
@@ -85,7 +85,7 @@ export class Cell {
     this.#state = state;
     if (!isPending(state)) this.#settled = state;
     this.element.dataset["state"] = state.kind;
-    this.toolbar.say(cellLabel(state, this.#hasStored));
+    this.toolbar.say(cellLabel(state, this.#hasStored), placeLabel(state));
     this.#offer();
   }
 

@@ -20,6 +20,11 @@ export interface CodeActions {
   readonly assistant: Assistant | null;
 }
 
+/** The book's code, without the last line's end. */
+export function sourceOf(pre: Element | null): string {
+  return pre?.textContent?.replace(/\n$/, "") ?? "";
+}
+
 export class CellCode {
   /** The book's code. */
   readonly source: string;
@@ -41,7 +46,7 @@ export class CellCode {
     signal: AbortSignal,
   ) {
     const pre = this.#pre();
-    this.source = pre.textContent?.replace(/\n$/, "") ?? "";
+    this.source = sourceOf(pre);
     this.#pristine = [...pre.childNodes].map((node) => node.cloneNode(true));
     const kept = edits.load(index, this.source);
     this.outdated = kept.kind === "outdated" ? kept.mine : null;

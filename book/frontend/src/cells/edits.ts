@@ -1,6 +1,8 @@
 // Owns the reader's edits between visits: one entry a cell in the browser's storage. Refuses to lose either text when the book's changed.
 
 const PREFIX = "tl-edit";
+/** So many cells may have been taken out of the page since. */
+const BEYOND = 50;
 
 export type KeptEdit =
   | { readonly kind: "none" }
@@ -21,6 +23,24 @@ export class Edits {
     private readonly page: string,
     private readonly store: Store | null = browserStorage(),
   ) {}
+
+  /** Let edits follow their cells, where the book has moved these since. */
+  arrange(sources: readonly string[]): void {
+    const kept = Array.from({ length: sources.length + BEYOND }, (_, index) => ({ index, entry: parseEntry(this.#read(index)) }));
+    const free = new Set(sources.keys());
+    for (const { index, entry } of kept) {
+      // An edit whose cell is here stays; one whose cell is nowhere waits where it is for the reader.
+      if (entry && (sources[index] === entry.book || !sources.includes(entry.book))) free.delete(index);
+    }
+    for (const { index, entry } of kept) {
+      if (!entry || sources[index] === entry.book) continue;
+      const home = [...free].find((each) => sources[each] === entry.book);
+      if (home === undefined || !this.save(home, entry.book, entry.mine)) continue;
+      free.delete(home);
+      // Unless another edit has just moved here.
+      if (parseEntry(this.#read(index))?.book === entry.book && home !== index) this.forget(index);
+    }
+  }
 
   load(index: number, book: string): KeptEdit {
     const entry = parseEntry(this.#read(index));

@@ -6,6 +6,7 @@ import type { Host } from "../parts";
 import { OFFLINE_COPY, type Problem } from "../server_error";
 import { assistantOf } from "./assistant";
 import { Cell } from "./cell";
+import { sourceOf } from "./cell_code";
 import { Edits } from "./edits";
 import { announce } from "./events";
 import { exportPage } from "./export";
@@ -41,6 +42,7 @@ export class Notebook {
     };
     this.#kernel = new PageKernel(host, kept, listener, signal);
     const edits = new Edits(host.config.page);
+    edits.arrange(elements.map((element) => sourceOf(element.querySelector(".cell_input pre"))));
     const assistant = host.config.live ? assistantOf(this.#kernel) : null;
     const shared = {
       edits,

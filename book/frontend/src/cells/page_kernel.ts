@@ -54,7 +54,8 @@ export class PageKernel {
 
   /** Load what a run needs, ahead of the press. */
   preload(): void {
-    if (this.host.config.live) void loadPart(this.host.config, "live").catch(() => undefined);
+    if (!this.host.config.live) return;
+    for (const part of ["live", "names"] as const) void loadPart(this.host.config, part).catch(() => undefined);
   }
 
   /** Give the kernel back. */
@@ -99,7 +100,8 @@ export class PageKernel {
     this.listener.onFresh();
     this.kept.note(kernel.id);
     this.#idle.watch(kernel.limits?.idle_s ?? null);
-    if (this.#state.kind === "starting") this.#set({ kind: "ready" });
+    // The first socket may have needed a second try.
+    if (this.#state.kind === "starting" || this.#state.kind === "reconnecting") this.#set({ kind: "ready" });
     return this.#session;
   }
 

@@ -31,7 +31,7 @@ export function cellLabel(state: CellState, hasStored: boolean): string {
     case "stored":
       return hasStored ? "stored output" : "not run yet";
     case "queued":
-      return state.place === 1 ? "queued: next" : `queued: ${state.place - 1} before it`;
+      return "queued";
     case "running":
       return "running…";
     case "live":
@@ -41,6 +41,12 @@ export function cellLabel(state: CellState, hasStored: boolean): string {
     default:
       return unreachable(state);
   }
+}
+
+/** How long a queued cell still waits; beside the badge, so that a listener does not hear every step of every cell. */
+export function placeLabel(state: CellState): string {
+  if (state.kind !== "queued") return "";
+  return state.place === 1 ? "next" : `${state.place - 1} before it`;
 }
 
 /** The status line of the page. */

@@ -24,6 +24,7 @@ export class Toolbar {
   readonly #badge = el("span", { class: "tl-badge", role: "status", "aria-live": "polite" });
   /** Outside the badge: a listener must not hear every second. */
   readonly #clock = el("span", { class: "tl-clock" });
+  readonly #place = el("span", { class: "tl-place" });
   readonly #count = el("span", { class: "tl-count", title: "how many runs this kernel had made" });
   #ticking: ReturnType<typeof setInterval> | undefined;
 
@@ -51,7 +52,7 @@ export class Toolbar {
       each.addEventListener("pointerenter", actions.expectRun, { signal, once: true });
       each.addEventListener("focus", actions.expectRun, { signal, once: true });
     }
-    const state = el("span", { class: "tl-cell-state" }, this.edited, this.#badge, this.#count, this.#clock);
+    const state = el("span", { class: "tl-cell-state" }, this.edited, this.#badge, this.#place, this.#count, this.#clock);
     this.element = el(
       "div",
       { class: "tl-toolbar", role: "group", "aria-label": `Cell ${cellNumber}` },
@@ -65,8 +66,10 @@ export class Toolbar {
     signal.addEventListener("abort", () => clearInterval(this.#ticking));
   }
 
-  say(words: string): void {
+  /** @param place how long a queued cell still waits. */
+  say(words: string, place: string): void {
     if (this.#badge.textContent !== words) this.#badge.textContent = words;
+    this.#place.textContent = place;
   }
 
   /** The number of the run in the kernel, as notebooks write it. */
