@@ -379,3 +379,23 @@ def test_an_idle_kernel_is_warned_of_and_then_gone_with_a_reason(
     expect(bar(page)).to_have_attribute("data-kernel", "dead", timeout=LIVE_MS)
     expect(bar(page)).to_contain_text("took this kernel back, because nothing had run for 15 s")
     expect(bar(page)).to_contain_text("What cell 1 had computed is lost.")
+
+
+def test_limits_are_sentences_and_a_restart_fits_into_them(
+    open_page: Callable[[str], Watched], browser: Browser, own_service: CellsService
+) -> None:
+    own_service.start("--spares", "0", "--max-kernels", "1", "--max-kernels-per-reader", "1")
+    page = open_page(own_service.address).page
+    run(cell(page, 1))
+    from_menu(page, "Start a new kernel")
+    expect(bar(page).locator(".tl-kernel-words")).to_have_text("Kernel ready", timeout=LIVE_MS)
+    stranger = browser.new_context().new_page()
+    stranger.goto(own_service.address)
+    press(cell(stranger, 1), "Run")
+    told = cell(stranger, 1).locator(".tl-notice")
+    expect(told).to_contain_text("expected at most 1 kernels in this service, got 1 already", timeout=LIVE_MS)
+    expect(told).to_contain_text("Try again in a few minutes")
+    expect(bar(stranger)).to_have_attribute("data-kernel", "failed")
+    from_menu(page, "Start a new kernel")
+    expect(bar(page).locator(".tl-kernel-words")).to_have_text("Kernel ready", timeout=LIVE_MS)
+    stranger.context.close()

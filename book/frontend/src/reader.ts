@@ -5,6 +5,8 @@ import { ServerError, problemOf } from "./server_error";
 const KEY = "tl-reader";
 /** A token this close to its end is renewed first. */
 const MARGIN_S = 60;
+/** A server that does not answer a farewell keeps nobody waiting. */
+const LONGEST_PARTING_MS = 3000;
 
 interface Held {
   readonly token: string;
@@ -14,6 +16,7 @@ interface Held {
 export class Reader {
   #held: Held | null;
   #minting: Promise<string> | null = null;
+  #parting: Promise<unknown> = Promise.resolve();
 
   /** @param root absolute address of the site root, ending with a slash. */
   constructor(
@@ -43,7 +46,13 @@ export class Reader {
   farewell(path: string, method: string): void {
     if (!this.#held) return;
     const headers = { Authorization: `token ${this.#held.token}` };
-    void fetch(this.root + path, { method, headers, keepalive: true }).catch(() => undefined);
+    const heard = fetch(this.root + path, { method, headers, keepalive: true }).catch(() => undefined);
+    this.#parting = Promise.race([heard, new Promise((resolve) => setTimeout(resolve, LONGEST_PARTING_MS))]);
+  }
+
+  /** Resolves when the server has heard the last farewell, so that what was given back counts as free. */
+  async parted(): Promise<void> {
+    await this.#parting;
   }
 
   #send(path: string, init: RequestInit, token: string): Promise<Response> {

@@ -66,6 +66,15 @@ describe("the reader's token", () => {
     expect(seen.map((request) => request.url)).toEqual(["/api/reader", "/api/kernels", "/api/reader", "/api/kernels"]);
   });
 
+  test("says farewell, and knows when that was heard", async () => {
+    const reader = new Reader(root);
+    await reader.parted();
+    await reader.token();
+    reader.farewell("api/kernels/1", "DELETE");
+    await reader.parted();
+    expect(seen.map((request) => `${request.method} ${request.url}`)).toEqual(["POST /api/reader", "DELETE /api/kernels/1"]);
+  });
+
   test("lives with the page where storage is forbidden", async () => {
     const refuse = (): never => {
       throw new DOMException("denied", "SecurityError");

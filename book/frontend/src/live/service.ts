@@ -19,6 +19,7 @@ export interface KernelModel extends Kernel.IModel {
 export async function obtain(reader: Reader, kept: string | null): Promise<{ model: KernelModel; isKept: boolean }> {
   const found = kept === null ? null : await find(reader, kept);
   if (found) return { model: found, isKept: true };
+  await reader.parted();
   const response = await reader.fetch("api/kernels", { method: "POST", body: JSON.stringify({ name: "tlab" }) });
   return { model: (await response.json()) as KernelModel, isKept: false };
 }
