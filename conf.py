@@ -26,6 +26,9 @@ extensions = [
     "book.extensions.page",
     "book.extensions.api",
     "book.extensions.execution",
+    "book.extensions.depths",
+    "book.extensions.search",
+    "book.extensions.terms",
 ]
 root_doc = "index"
 include_patterns = [
@@ -51,6 +54,9 @@ exclude_patterns = [
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
+
+# Words that mean many things: a term only where an author says so with {term}.
+glossary_marked_by_hand = ["head", "key", "query", "value"]
 
 mathjax_path = "vendor/mathjax/math.js"  # below _static, brought by the front end
 
@@ -88,6 +94,8 @@ html_static_path = ["book/static", "book/frontend/dist"]
 html_css_files = ["book.css"]
 templates_path = ["book/templates"]
 html_sidebars = {"**": ["book-contents.html"]}
+html_additional_pages = {"search": "search.html"}
+html_use_index = False  # the search knows every name, and the glossary is alphabetical
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -95,6 +103,8 @@ html_theme_options = {
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "navbar_center": [],
+    "navbar_persistent": ["tl-search-button.html", "tl-glossary-button.html"],
+    "navbar_end": ["tl-keys-button.html", "theme-switcher.html"],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "github-dark",
     "navbar_align": "left",

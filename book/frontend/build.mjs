@@ -46,6 +46,8 @@ async function bundle() {
       chat: "src/chat/chat.ts",
       widgets: "src/widgets/widgets.ts",
       names: "src/names/names.ts",
+      finder: "src/finder/finder.ts",
+      early: "src/reading/early.ts",
     },
     ...SCRIPTS,
     outdir: path("."),
@@ -59,11 +61,12 @@ async function bundle() {
 
 /** What a reader loads, step by step; the limits are those that the book promises. */
 const STEPS = [
-  ["before Run", ["page.js"], 150],
+  ["before Run", ["page.js", "early.js"], 150],
   ["with Run", ["live.js", "names.js"], 180],
   ["with a widget", ["widgets.js"], 155],
   ["with an edit", ["editor.js"], null],
   ["with the chat", ["chat.js"], null],
+  ["with a search", ["finder.js"], 100],
 ];
 const OTHERS = ["page.css", "widgets.css", "frame.html", "vendor/mathjax/math.js"];
 

@@ -12,6 +12,7 @@ import { printInLight } from "./figures/theme";
 import { readConfig, siteUrl } from "./page_config";
 import type { Host } from "./parts";
 import { Reader } from "./reader";
+import { startReading } from "./reading/reading";
 
 function main(): void {
   const config = readConfig(document);
@@ -30,6 +31,7 @@ function main(): void {
   foldStoredErrors(document, host.ask);
   sortTables(document);
   startCells(host, signal);
+  startReading(host, signal);
 }
 
 function startCells(host: Host, signal: AbortSignal): void {

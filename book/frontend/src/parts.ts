@@ -5,6 +5,8 @@ import type { EditorOptions, MountedEditor } from "./editor/contract";
 import type { CellNames } from "./names/contract";
 import type { PageConfig } from "./page_config";
 import { siteUrl } from "./page_config";
+import type { Key } from "./reading/keys";
+import type { Settings } from "./reading/settings";
 import type { Reader } from "./reader";
 import { Unreachable } from "./server_error";
 import type { WidgetsPart } from "./widgets/contract";
@@ -46,12 +48,20 @@ export interface ChatPart {
   create(host: Host, onClose: () => void): ChatPanel;
 }
 
+export interface FinderPart {
+  openSearch(host: Host, signal: AbortSignal): void;
+  openGlossary(host: Host, signal: AbortSignal): void;
+  openHelp(settings: Settings, keys: readonly Key[], signal: AbortSignal): void;
+  showSearchPage(host: Host, place: HTMLElement, signal: AbortSignal): void;
+}
+
 interface Parts {
   live: LivePart;
   editor: EditorPart;
   names: NamesPart;
   chat: ChatPart;
   widgets: WidgetsPart;
+  finder: FinderPart;
 }
 
 declare global {

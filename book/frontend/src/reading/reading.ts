@@ -1,0 +1,55 @@
+// Owns what serves reading on every page: terms, depth, progress, keys, and the doors to search, glossary and help.
+
+import { loadPart, type FinderPart, type Host } from "../parts";
+import { depthSwitch } from "./depth";
+import { Keys } from "./keys";
+import { Progress } from "./progress";
+import { Settings } from "./settings";
+import { Tooltips } from "./tooltips";
+
+type Door = "search" | "glossary" | "help";
+
+export function startReading(host: Host, signal: AbortSignal): void {
+  const settings = new Settings();
+  new Tooltips(host.config, signal);
+  new Progress(host.config, settings, signal);
+  const depth = depthSwitch(settings, signal);
+  if (depth) document.querySelector("article h1")?.after(depth);
+  startDoors(host, settings, new Keys(settings, signal), signal);
+}
+
+function startDoors(host: Host, settings: Settings, keys: Keys, signal: AbortSignal): void {
+  const finder = (): Promise<FinderPart> => loadPart(host.config, "finder");
+  const open = async (door: Door): Promise<void> => {
+    try {
+      const part = await finder();
+      if (signal.aborted) return;
+      if (door === "search") part.openSearch(host, signal);
+      else if (door === "glossary") part.openGlossary(host, signal);
+      else part.openHelp(settings, keys.all, signal);
+    } catch {
+      // The pages themselves lead on: contents, glossary and search have addresses of their own.
+      if (door !== "help") location.assign(`${host.config.root}${door === "search" ? "search" : "book/glossary"}.html`);
+    }
+  };
+  for (const button of document.querySelectorAll<HTMLElement>("[data-tl-opens]")) {
+    button.addEventListener("click", () => void open(button.dataset["tlOpens"] as Door), { signal });
+  }
+  keys.add({ key: "/", does: "Search the book", act: () => void open("search") });
+  keys.add({ key: "g", does: "Open the glossary", act: () => void open("glossary") });
+  keys.add({ key: "?", does: "Show these keys", act: () => void open("help") });
+  addTurning(keys);
+  document.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    void open("search");
+  }, { signal });
+  const place = document.getElementById("tl-search-page");
+  if (place) void finder().then((part) => part.showSearchPage(host, place, signal));
+}
+
+function addTurning(keys: Keys): void {
+  const turn = (selector: string) => () => document.querySelector<HTMLAnchorElement>(selector)?.click();
+  keys.add({ key: "n", does: "Next page", act: turn("a.right-next") });
+  keys.add({ key: "p", does: "Previous page", act: turn("a.left-prev") });
+}
