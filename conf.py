@@ -26,6 +26,7 @@ extensions = [
     "book.extensions.page",
     "book.extensions.api",
     "book.extensions.execution",
+    "book.extensions.accessible",
     "book.extensions.depths",
     "book.extensions.search",
     "book.extensions.terms",

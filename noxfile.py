@@ -324,19 +324,24 @@ def notebooks(session: nox.Session) -> None:
 
 @nox.session(python=False, default=False)
 def bench(session: nox.Session) -> None:
-    """Measure the first live result in the browser beside a stock kernel, and the library beside TransformerLens.
+    """Measure the pages and the first live result in the browser, and the library beside TransformerLens.
 
-    `-- browser …` or `-- library …` runs one of the two, with options of its own.
+    `-- pages …`, `-- browser …` or `-- library …` runs one of them, with options of its own.
     """
     which, *options = session.posargs or ["all"]
-    if which not in {"all", "browser", "library"}:
-        session.error(f"benchmark unknown: expected 'browser' or 'library', got {which!r}; leave it out for both")
+    if which not in {"all", "pages", "browser", "library"}:
+        session.error(
+            f"benchmark unknown: expected 'pages', 'browser' or 'library', got {which!r}; leave it out for all"
+        )
     extras = ("book", "kernels", "kb", "print", "test")
     if which != "library":
         browser = _browser(session)
         _ready(session, *extras)
-        session.run(PYTHON, "-m", "benchmarks.first_result", *options, env={"CHROMIUM": browser})
-    if which != "browser":
+        if which != "browser":
+            session.run(PYTHON, "-m", "benchmarks.page_weight", *options, env={"CHROMIUM": browser})
+        if which != "pages":
+            session.run(PYTHON, "-m", "benchmarks.first_result", *options, env={"CHROMIUM": browser})
+    if which in {"all", "library"}:
         _install(session, *extras)
         _fetch_model(session)
         session.run(PYTHON, "-m", "benchmarks.tlab_speed", *options)

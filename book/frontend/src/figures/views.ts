@@ -2,11 +2,11 @@
 
 import { el } from "../dom";
 import type { Host } from "../parts";
+import { nameOfFigure } from "./summary";
 
 /** Show a plotly figure in `slot`, with its twin folded below. */
 export async function figureView(host: Host, slot: HTMLElement, figure: unknown, twin: string, signal: AbortSignal): Promise<void> {
-  const label = `Interactive figure: ${titleOf(figure) ?? "see the text below it"}`;
-  const target = el("div", { class: "tl-figure", role: "group", "aria-label": label });
+  const target = el("div", { class: "tl-figure", role: "group", "aria-label": nameOfFigure(titleOf(figure), twin) });
   slot.replaceChildren(target, ...twinDetails(twin));
   try {
     await host.drawFigure(target, figure, signal);

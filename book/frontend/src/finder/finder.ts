@@ -19,7 +19,7 @@ offerPart("finder", {
   openGlossary: (host, signal) => void (glossary ??= new GlossaryPanel(host, signal)).open(),
   openHelp: (settings, keys, signal) => (help ??= new Help(settings, keys, signal)).open(),
   showSearchPage: (host, place, signal) => {
-    const view = new SearchView(host, signal, remember);
+    const view = new SearchView(host, signal, "h2", remember);
     place.replaceChildren(view.element);
     view.field.value = new URLSearchParams(location.search).get("q") ?? "";
     view.field.focus();

@@ -33,7 +33,7 @@ export class SearchView {
   #index: Promise<SearchIndex> | null = null;
   #asked = "";
 
-  constructor(private readonly host: Host, private readonly signal: AbortSignal, private readonly onChange: (query: string) => void = () => undefined) {
+  constructor(private readonly host: Host, private readonly signal: AbortSignal, private readonly heading: "h2" | "h3" = "h3", private readonly onChange: (query: string) => void = () => undefined) {
     this.field.addEventListener("input", () => void this.search(this.field.value), { signal });
     this.field.addEventListener("keydown", (event) => event.key === "Enter" && !event.isComposing && this.#links()[0]?.click(), { signal });
     walkWithArrows(this.field, this.element, () => this.#links(), signal);
@@ -74,7 +74,7 @@ export class SearchView {
 
   #group({ kind, hits }: Group): HTMLElement {
     const list = el("ul", {}, ...hits.slice(0, FIRST).map((hit) => this.#row(hit)));
-    const section = el("section", {}, el("h3", {}, HEADINGS[kind]), list);
+    const section = el("section", {}, el(this.heading, {}, HEADINGS[kind]), list);
     const rest = hits.slice(FIRST);
     if (rest.length > 0) {
       const more = el("button", { type: "button", class: "tl-button" }, `${rest.length} more`, el("span", { class: "tl-hidden" }, ` in ${HEADINGS[kind]}`));

@@ -4,6 +4,7 @@ import { loadPart, type FinderPart, type Host } from "../parts";
 import { depthSwitch } from "./depth";
 import { Keys } from "./keys";
 import { Progress } from "./progress";
+import { reachScrollable } from "./scrollable";
 import { Settings } from "./settings";
 import { Tooltips } from "./tooltips";
 
@@ -12,6 +13,7 @@ type Door = "search" | "glossary" | "help";
 export function startReading(host: Host, signal: AbortSignal): void {
   const settings = new Settings();
   new Tooltips(host.config, signal);
+  reachScrollable(signal);
   new Progress(host.config, settings, signal);
   const depth = depthSwitch(settings, signal);
   if (depth) document.querySelector("article h1")?.after(depth);

@@ -24,7 +24,7 @@ export class Tooltips {
 
   constructor(private readonly config: PageConfig, private readonly signal: AbortSignal) {
     if (!document.querySelector(TERM)) return;
-    document.body.append(this.#bubble);
+    (document.querySelector("main") ?? document.body).append(this.#bubble);
     const on = <K extends keyof DocumentEventMap>(type: K, act: (event: DocumentEventMap[K]) => void): void =>
       document.addEventListener(type, act, { signal });
     on("pointerover", (event) => event.pointerType === "touch" || this.#over(event.target));

@@ -1,0 +1,24 @@
+// Owns that what scrolls sideways can be reached by keyboard. The theme looks once, when folds are still closed.
+
+const SCROLLABLE = ".bd-article pre, .cell_output .output, .bd-article div.math, .pst-scrollable-table-container";
+
+export function reachScrollable(signal: AbortSignal): void {
+  let isDue = false;
+  const look = (): void => {
+    isDue = false;
+    for (const area of document.querySelectorAll<HTMLElement>(SCROLLABLE)) {
+      const scrolls = area.scrollWidth > area.clientWidth && getComputedStyle(area).overflowX !== "visible";
+      if (scrolls && !area.hasAttribute("tabindex")) area.tabIndex = 0;
+    }
+  };
+  const later = (): void => {
+    if (isDue) return;
+    isDue = true;
+    requestAnimationFrame(look);
+  };
+  // A fold tells nobody above it that it opened: its event has to be caught on the way down.
+  document.addEventListener("toggle", later, { signal, capture: true });
+  window.addEventListener("resize", later, { signal });
+  if (document.readyState === "complete") later();
+  else window.addEventListener("load", later, { signal });
+}
