@@ -28,6 +28,7 @@ extensions = [
     "book.extensions.execution",
     "book.extensions.accessible",
     "book.extensions.depths",
+    "book.extensions.maths",
     "book.extensions.search",
     "book.extensions.terms",
 ]

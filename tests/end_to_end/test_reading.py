@@ -289,3 +289,12 @@ def test_the_theme_is_chosen_before_the_first_paint(browser: Browser, theme: str
     page.goto(TOUR)
     assert page.evaluate("() => document.documentElement.dataset.theme") == theme
     context.close()
+
+
+def test_mathjax_waits_until_the_reader_gets_going(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(500)
+    assert not page.evaluate("() => !!window.MathJax?.startup"), "formulas stand in closed folds further down"
+    page.get_by_role("radio", name="Look closer").check()
+    expect(page.locator(".math mjx-container").first).to_be_visible(timeout=15_000)
+    assert page.locator(".math").count() == page.locator(".math mjx-container").count()

@@ -3,6 +3,7 @@
 import { loadPart, type FinderPart, type Host } from "../parts";
 import { depthSwitch } from "./depth";
 import { Keys } from "./keys";
+import { setFormulasInTime } from "./maths";
 import { Progress } from "./progress";
 import { reachScrollable } from "./scrollable";
 import { Settings } from "./settings";
@@ -14,6 +15,7 @@ export function startReading(host: Host, signal: AbortSignal): void {
   const settings = new Settings();
   new Tooltips(host.config, signal);
   reachScrollable(signal);
+  setFormulasInTime(host.config, signal);
   new Progress(host.config, settings, signal);
   const depth = depthSwitch(settings, signal);
   if (depth) document.querySelector("article h1")?.after(depth);
