@@ -31,6 +31,7 @@ extensions = [
     "book.extensions.maths",
     "book.extensions.search",
     "book.extensions.terms",
+    "book.extensions.theme",
 ]
 root_doc = "index"
 include_patterns = [

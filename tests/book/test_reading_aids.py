@@ -12,6 +12,7 @@ from docutils import nodes
 
 from book.extensions.search import excerpt_and_words
 from book.extensions.terms import Entry, first_uses
+from book.extensions.theme import slimmer
 
 _ENTRIES = [
     Entry(("attention head", "head"), ("term-attention-head", "term-head"), "It looks back."),
@@ -165,3 +166,9 @@ def test_a_word_to_be_marked_by_hand_has_to_be_a_term(tmp_path: Path) -> None:
     done = _build(tmp_path / "page", ["scroe"])
     assert done.returncode != 0
     assert "term unknown: expected terms of book/glossary, got scroe" in done.stderr
+
+
+def test_the_theme_loses_the_names_of_icons_and_nothing_else() -> None:
+    icons = '.fa-a,.fa-b-2{--fa:"\\e005"}.fa-q{--fa:"\\""}@font-face{font-family:Font Awesome\\ 7 Free;src:url(x)}'
+    kept = ".fa-solid:before{content:var(--fa)}@font-face{font-family:Other;src:url(y)}.fa-lg{font-size:1.25em}"
+    assert slimmer(f"{kept}{icons}a{{}}/*# sourceMappingURL=x.map */") == f"{kept}a{{}}"

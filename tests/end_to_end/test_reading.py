@@ -140,6 +140,18 @@ def test_search_finds_every_kind_without_a_server(page: Page, key: str) -> None:
     expect(dialog.get_by_role("status")).to_contain_text("Nothing found")
 
 
+def test_what_is_typed_before_the_search_has_loaded_is_kept(page: Page) -> None:
+    page.evaluate(
+        """() => { for (const key of ["/", "n", "o", "r", "m"]) {
+          document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+        } }"""
+    )
+    dialog = page.get_by_role("dialog", name="Search")
+    expect(dialog.get_by_role("searchbox")).to_have_value("norm")
+    expect(dialog.locator("a").first).to_be_visible()
+    assert page.url == TOUR
+
+
 def test_a_result_leads_to_its_section(page: Page) -> None:
     page.keyboard.press("/")
     page.get_by_role("dialog").get_by_role("searchbox").fill("tlab-unknown-model")
@@ -201,6 +213,16 @@ def test_letters_typed_into_a_cell_open_nothing(page: Page) -> None:
     expect(editor).to_contain_text("g/?n")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert page.url == TOUR
+
+
+def test_escape_and_tab_lead_out_of_the_code(page: Page) -> None:
+    page.locator("div.cell .cell_input pre").first.click()
+    editor = page.locator(".cm-content").first
+    expect(editor).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    expect(editor).not_to_be_focused()
+    assert page.evaluate("() => document.activeElement.closest('.tl-toolbar, a, button') !== null")
 
 
 def test_a_depth_is_chosen_once_and_stays(page: Page) -> None:

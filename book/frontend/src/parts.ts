@@ -49,8 +49,9 @@ export interface ChatPart {
 }
 
 export interface FinderPart {
-  openSearch(host: Host, signal: AbortSignal): void;
-  openGlossary(host: Host, signal: AbortSignal): void;
+  /** @param typed what the reader typed while this part was loading. */
+  openSearch(host: Host, typed: string, signal: AbortSignal): void;
+  openGlossary(host: Host, typed: string, signal: AbortSignal): void;
   openHelp(settings: Settings, keys: readonly Key[], signal: AbortSignal): void;
   showSearchPage(host: Host, place: HTMLElement, signal: AbortSignal): void;
 }

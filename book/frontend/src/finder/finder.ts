@@ -11,12 +11,13 @@ let glossary: GlossaryPanel | null = null;
 let help: Help | null = null;
 
 offerPart("finder", {
-  openSearch: (host, signal) => {
+  openSearch: (host, typed, signal) => {
     search ??= searchSheet(host, signal);
     search.sheet.open(search.view.field);
     search.view.field.select();
+    if (typed !== "") search.view.type(typed);
   },
-  openGlossary: (host, signal) => void (glossary ??= new GlossaryPanel(host, signal)).open(),
+  openGlossary: (host, typed, signal) => void (glossary ??= new GlossaryPanel(host, signal)).open(typed),
   openHelp: (settings, keys, signal) => (help ??= new Help(settings, keys, signal)).open(),
   showSearchPage: (host, place, signal) => {
     const view = new SearchView(host, signal, "h2", remember);

@@ -22,9 +22,10 @@ export class GlossaryPanel {
     walkWithArrows(this.#field, this.#sheet.body, () => [...this.#list.querySelectorAll<HTMLElement>("dt a")], signal);
   }
 
-  async open(): Promise<void> {
+  async open(typed: string): Promise<void> {
     this.#sheet.open(this.#field);
-    this.#field.select();
+    if (typed === "") this.#field.select();
+    else this.#field.value = typed;
     try {
       this.#entries ??= await loadGlossary(this.host.config);
       this.#show();

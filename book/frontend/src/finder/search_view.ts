@@ -39,6 +39,12 @@ export class SearchView {
     walkWithArrows(this.field, this.element, () => this.#links(), signal);
   }
 
+  /** Take over what was typed before the field was there. */
+  type(typed: string): void {
+    this.field.value = typed;
+    void this.search(typed);
+  }
+
   async search(query: string): Promise<void> {
     this.#asked = query.trim();
     const asked = this.#asked;

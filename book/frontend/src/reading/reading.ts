@@ -2,7 +2,7 @@
 
 import { loadPart, type FinderPart, type Host } from "../parts";
 import { depthSwitch } from "./depth";
-import { Keys } from "./keys";
+import { isTypedInto, Keys } from "./keys";
 import { setFormulasInTime } from "./maths";
 import { Progress } from "./progress";
 import { reachScrollable } from "./scrollable";
@@ -26,10 +26,10 @@ function startDoors(host: Host, settings: Settings, keys: Keys, signal: AbortSig
   const finder = (): Promise<FinderPart> => loadPart(host.config, "finder");
   const open = async (door: Door): Promise<void> => {
     try {
-      const part = await finder();
+      const { part, typed } = await whileTyping(finder(), signal);
       if (signal.aborted) return;
-      if (door === "search") part.openSearch(host, signal);
-      else if (door === "glossary") part.openGlossary(host, signal);
+      if (door === "search") part.openSearch(host, typed, signal);
+      else if (door === "glossary") part.openGlossary(host, typed, signal);
       else part.openHelp(settings, keys.all, signal);
     } catch {
       // The pages themselves lead on: contents, glossary and search have addresses of their own.
@@ -50,6 +50,25 @@ function startDoors(host: Host, settings: Settings, keys: Keys, signal: AbortSig
   }, { signal });
   const place = document.getElementById("tl-search-page");
   if (place) void finder().then((part) => part.showSearchPage(host, place, signal));
+}
+
+/** Letters typed before the field is there are meant for it, and not for the page's single keys. */
+async function whileTyping(loading: Promise<FinderPart>, signal: AbortSignal): Promise<{ part: FinderPart; typed: string }> {
+  let typed = "";
+  const done = new AbortController();
+  const keep = (event: KeyboardEvent): void => {
+    if (event.key.length !== 1 || event.ctrlKey || event.metaKey || event.altKey || isTypedInto(event.target)) return;
+    typed += event.key;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  };
+  window.addEventListener("keydown", keep, { capture: true, signal: AbortSignal.any([signal, done.signal]) });
+  try {
+    const part = await loading;
+    return { part, typed };
+  } finally {
+    done.abort();
+  }
 }
 
 function addTurning(keys: Keys): void {
