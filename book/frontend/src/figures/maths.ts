@@ -34,10 +34,15 @@ export function typeset(config: PageConfig, element: HTMLElement): Promise<void>
 }
 
 async function set(config: PageConfig, element: HTMLElement): Promise<void> {
+  const maths = await loadMathJax(config);
+  if (element.isConnected) await maths.typesetPromise?.([element]);
+}
+
+/** MathJax, loaded once. It sets nothing by itself: an output that happens to look like a formula is none. */
+export async function loadMathJax(config: PageConfig): Promise<Partial<MathJax>> {
   window.MathJax ??= OPTIONS;
-  const isThere = document.querySelector("script[src*='mathjax/math.js']") !== null;
-  if (!isThere) await loadScript(siteUrl(config, "_static/vendor/mathjax/math.js"));
+  await loadScript(siteUrl(config, "_static/vendor/mathjax/math.js"));
   const maths = window.MathJax as Partial<MathJax>;
   await maths.startup?.promise;
-  if (element.isConnected) await maths.typesetPromise?.([element]);
+  return maths;
 }

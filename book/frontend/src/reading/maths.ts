@@ -1,21 +1,28 @@
 // Owns when formulas are set: MathJax is large, so it comes when a formula nears the window or the reader gets going.
 
-import { loadScript } from "../parts";
-import { siteUrl, type PageConfig } from "../page_config";
-
-declare global {
-  interface Window {
-    MathJax?: { startup?: { promise?: Promise<unknown> } };
-  }
-}
+import { loadMathJax } from "../figures/maths";
+import type { PageConfig } from "../page_config";
 
 const FORMULA = ".bd-article .math";
+/** Live outputs are read and judged where they are drawn. */
+const LIVE = ".tl-slot";
 const GETTING_GOING = ["scroll", "keydown", "pointerdown"] as const;
 
-/** Load MathJax once; it sets every formula of the page, and the promise waits for that. */
-export async function setFormulas(config: PageConfig): Promise<void> {
-  await loadScript(siteUrl(config, "_static/vendor/mathjax/math.js"));
-  await window.MathJax?.startup?.promise;
+let setting: Promise<void> | null = null;
+
+/** Set every formula of the page, once; the promise waits for that. A failed load may be tried again. */
+export function setFormulas(config: PageConfig): Promise<void> {
+  setting ??= set(config).catch((error: unknown) => {
+    setting = null;
+    throw error;
+  });
+  return setting;
+}
+
+async function set(config: PageConfig): Promise<void> {
+  const maths = await loadMathJax(config);
+  const formulas = [...document.querySelectorAll<HTMLElement>(FORMULA)].filter((formula) => !formula.closest(LIVE));
+  await maths.typesetPromise?.(formulas);
 }
 
 export function setFormulasInTime(config: PageConfig, signal: AbortSignal): void {
