@@ -86,9 +86,9 @@ def test_an_encoder_decoders_positions_are_those_of_what_stands_at_the_site(
             torch.testing.assert_close(some[site], expected, rtol=0, atol=0)
     # The source has twelve tokens, the decoder only its first one.
     assert tlab.capture(model, text, sites=of_source[0], positions=11)[of_source[0]].shape[1] == 1
-    with pytest.raises(UnknownOption, match=r"expected -12 to 11, got 12 at encoder.*; the shortest source has 12"):
+    with pytest.raises(UnknownOption, match=r"from -12 to 11, got 12; at encoder.*the shortest source has 12"):
         tlab.capture(model, text, sites=of_source[0], positions=12)
-    with pytest.raises(UnknownOption, match=r"expected -1 to 0, got 3 at blocks.*; the decoder has 1"):
+    with pytest.raises(UnknownOption, match=r"from -1 to 0, got 3; at blocks.*the decoder has 1"):
         tlab.capture(model, text, sites=of_target[0], positions=3)
 
 

@@ -138,7 +138,7 @@ def test_what_an_encoder_cannot_be_asked_is_refused(dissected: Callable[..., Mod
         tlab.ablation_sweep(model, _MASKED, metric=metrics.loss())
     with pytest.raises(UnequalPrompts, match=r"expected the encoder's mask at the same position in both, got 2 and 1"):
         tlab.patch(model, "a[MASK]", "[MASK]a", "L0H1")
-    with pytest.raises(UnknownOption, match=r"position refused: expected -9 to 8, got '3'"):
+    with pytest.raises(UnknownOption, match=r"position refused: expected a whole number, got '3'"):
         metrics.prob(40, position="3").reads(model, torch.arange(9))  # type: ignore[arg-type]
 
 
