@@ -24,7 +24,7 @@ _MARGIN: PdfMargins = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right":
 # A4 less its margins, in CSS pixels: figures are laid out on the screen for the width that they are printed at.
 _PRINT_WIDTH: ViewportSize = {"width": 673, "height": 950}
 _UNDRAWN = """() => [...document.querySelectorAll('.tl-output')].filter(output => {
-  const drawn = output.querySelector('.js-plotly-plot .main-svg, iframe');
+  const drawn = output.querySelector('.js-plotly-plot .main-svg, iframe, .tl-widgets > *, .tl-grid');
   return !drawn || drawn.getBoundingClientRect().height < 20;
 }).length"""
 

@@ -320,3 +320,20 @@ def test_mathjax_waits_until_the_reader_gets_going(page: Page) -> None:
     page.get_by_role("radio", name="Look closer").check()
     expect(page.locator(".math mjx-container").first).to_be_visible(timeout=15_000)
     assert page.locator(".math").count() == page.locator(".math mjx-container").count()
+
+
+def test_a_figure_keeps_its_height_when_the_window_changes(page: Page) -> None:
+    page.locator(".tl-output").first.scroll_into_view_if_needed()
+    figure = page.locator(".tl-figure").first
+    expect(figure.locator(".main-svg").first).to_be_visible(timeout=15_000)
+    height = figure.bounding_box()
+    assert height is not None
+    for width in (800, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        # plotly waits for the reader to be done with the window.
+        page.wait_for_timeout(600)
+        now, drawn = figure.bounding_box(), figure.locator(".main-svg").first.bounding_box()
+        assert now is not None
+        assert drawn is not None
+        assert (now["height"], drawn["height"]) == (height["height"], height["height"])
+        assert drawn["width"] <= now["width"]

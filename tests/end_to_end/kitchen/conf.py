@@ -2,7 +2,13 @@
 
 project = "Kitchen sink"
 language = "en"
-extensions = ["myst_nb", "book.extensions.mime", "book.extensions.page", "book.extensions.execution"]
+extensions = [
+    "myst_nb",
+    "book.extensions.execution",
+    "book.extensions.maths",
+    "book.extensions.mime",
+    "book.extensions.page",
+]
 root_doc = "index"
 exclude_patterns = ["conf.py"]
 myst_enable_extensions = ["dollarmath"]

@@ -2,7 +2,7 @@
 
 import { loadScript } from "../parts";
 import { siteUrl, type PageConfig } from "../page_config";
-import { coloursOf, themed, type FigureJson, type Layout } from "./plotly_theme";
+import { coloursOf, heightOf, themed, type FigureJson, type Layout } from "./plotly_theme";
 import { onThemeChange } from "./theme";
 
 interface Plotly {
@@ -27,6 +27,8 @@ export async function drawFigure(config: PageConfig, target: HTMLElement, figure
   if (!plotly) throw new Error("plotly.min.js: expected window.Plotly, got none");
   if (signal.aborted) return;
   const colours = (): Layout => themed(layout, coloursOf(target), target.clientWidth);
+  // On a resize plotly takes its place's height for its own: without one the figure would fold up.
+  target.style.height = `${heightOf(colours())}px`;
   await plotly.newPlot(target, { data, layout: colours(), config: CONFIG, ...(frames ? { frames } : {}) });
   // Dropping a whole layout on a theme change would lose the reader's zoom: only the colours are set again.
   onThemeChange(() => void plotly.relayout(target, colourKeys(colours())), signal);

@@ -37,11 +37,16 @@ export function themed(layout: Layout, colours: Colours, width_px: number): Layo
     legend: { ...legend, ...asObject(layout["legend"]) },
     autosize: true,
     // Its place has no height of its own to follow.
-    height: typeof layout["height"] === "number" ? layout["height"] : DEFAULT_HEIGHT_PX,
+    height: heightOf(layout),
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { ...asObject(layout["font"]), color: colours.text, family: colours.font },
   };
+}
+
+/** How high a figure is, in pixels: as its author said, or as usual. */
+export function heightOf(layout: Layout): number {
+  return typeof layout["height"] === "number" ? layout["height"] : DEFAULT_HEIGHT_PX;
 }
 
 export function coloursOf(element: Element): Colours {
