@@ -12,6 +12,7 @@ interface MathJax {
 declare global {
   interface Window {
     MathJax?: MathJax | object;
+    tlMathJax?: Promise<void>;
   }
 }
 
@@ -40,9 +41,17 @@ async function set(config: PageConfig, element: HTMLElement): Promise<void> {
 
 /** MathJax, loaded once. It sets nothing by itself: an output that happens to look like a formula is none. */
 export async function loadMathJax(config: PageConfig): Promise<Partial<MathJax>> {
+  // On the window, because each lazy script has its own copy of this module, and a second MathJax would end both.
+  window.tlMathJax ??= load(config).catch((error: unknown) => {
+    delete window.tlMathJax;
+    throw error;
+  });
+  await window.tlMathJax;
+  return window.MathJax as Partial<MathJax>;
+}
+
+async function load(config: PageConfig): Promise<void> {
   window.MathJax ??= OPTIONS;
   await loadScript(siteUrl(config, "_static/vendor/mathjax/math.js"));
-  const maths = window.MathJax as Partial<MathJax>;
-  await maths.startup?.promise;
-  return maths;
+  await (window.MathJax as Partial<MathJax>).startup?.promise;
 }
