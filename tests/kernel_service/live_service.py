@@ -136,12 +136,23 @@ class Channels:
 
     def receive(self) -> dict[str, Any]:
         """Wait for the next message."""
-        frame = self.socket.recv()
+        frame = self._frame()
         (count,) = struct.unpack_from("<Q", frame)
         offsets = struct.unpack_from(f"<{count}Q", frame, 8)
         parts = [frame[start:end] for start, end in pairwise(offsets)]
         header, parent, content = (json.loads(parts[index]) for index in (1, 2, 4))
         return {"channel": parts[0].decode(), "type": header["msg_type"], "parent": parent, "content": content}
+
+    def _frame(self) -> bytes:
+        # The socket's own patience begins anew with every ping of the server, so that it would never end.
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            kind, frame = self.socket.recv_data(control_frame=True)
+            if kind == websocket.ABNF.OPCODE_CLOSE:
+                raise websocket.WebSocketConnectionClosedException("the service has hung up")
+            if kind == websocket.ABNF.OPCODE_BINARY:
+                return bytes(frame)
+        raise AssertionError("no message came")
 
     def until(self, is_wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Read until the wanted message comes."""
