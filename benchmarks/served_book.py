@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SITE", "served_book"]
 
 SITE = Path(__file__).parents[1] / "build" / "html"
-_START_S = 300
+_START_S = 180
 _STOP_S = 30
 
 
