@@ -2,7 +2,8 @@
 
 It speaks lines of JSON over a unix socket, one connection for a kernel. `{"do": "start", "connection_file": …}` is
 answered by `{"event": "started", "pid": …}` and later by `{"event": "exited", "returncode": …}`; `{"do": "signal",
-"signum": …}` goes to the kernel and what it started. A kernel whose connection goes away is killed.
+"signum": …}` goes to the kernel and what it started, and is then answered by `{"event": "signalled"}`. A kernel whose
+connection goes away is killed.
 """
 
 import contextlib
@@ -117,6 +118,7 @@ class ForkServer:
             return self._start(customer, Path(order["connection_file"]))
         if order["do"] == "signal" and customer.pid is not None:
             _signal_group(customer.pid, order["signum"])
+            customer.tell(event="signalled")
         return None
 
     def _start(self, customer: _Customer, connection_file: Path) -> KernelRequest | None:

@@ -136,12 +136,15 @@ def _serve(connection_file: Path) -> None:
     from ipykernel.kernelapp import IPKernelApp  # noqa: PLC0415 - only forks need it; the rehearsal imports it early
     from traitlets.config import Config  # noqa: PLC0415 - likewise
 
+    from kernel_service.interrupts import ReaderKernel  # noqa: PLC0415 - likewise
+
     config = Config()
     config.HistoryManager.enabled = False  # a reader's history dies with their home
     config.IPCompleter.use_jedi = False  # parses whole libraries: slow, and unshares the zygote's memory
     app: Any = IPKernelApp.instance(
         config=config,
         connection_file=str(connection_file),
+        kernel_class=ReaderKernel,
         # Linux ends the kernel with the zygote (1 means: no poller); elsewhere ipykernel watches its parent.
         parent_handle=1 if sys.platform == "linux" else os.getppid(),
     )

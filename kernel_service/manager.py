@@ -43,9 +43,14 @@ class ForkedKernelManager(ServerKernelManager):
 
     async def restart_kernel(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - jupyter_server's signature
         """Replace the kernel by a new fork; returns when that one answers."""
-        await super().restart_kernel(*args, **kwargs)
+        ReaderConnection.hold(self.kernel_id)
         self.execution_state = "starting"
-        await self.until_it_answers()
+        try:
+            await super().restart_kernel(*args, **kwargs)
+            self.execution_state = "starting"  # whatever the old kernel still said
+            await self.until_it_answers()
+        finally:
+            await ReaderConnection.let_go(self.kernel_id)
 
     async def until_it_answers(self) -> None:
         """Run empty cells until their status arrives too, not only the reply: then no output that follows gets lost."""

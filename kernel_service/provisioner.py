@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 from asyncio import StreamReader, StreamWriter
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from traitlets import Float, Unicode
 from kernel_service.errors import ZygoteError
 
 _RETRY_S = 0.1
+_SIGNAL_S = 5.0
 _PORTS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
 
 
@@ -33,6 +35,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
         self._writer: StreamWriter | None = None
         self._ended: asyncio.Future[int] | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._unanswered: deque[asyncio.Future[None]] = deque()
 
     @property
     def has_process(self) -> bool:
@@ -54,8 +57,17 @@ class ZygoteProvisioner(KernelProvisionerBase):
         return status
 
     async def send_signal(self, signum: int) -> None:
-        """Signal the kernel and the processes that it started."""
+        """Signal the kernel and the processes that it started; returns when they have the signal.
+
+        Else a cell that is sent after an interrupt could be hit by it.
+        """
+        if self._ended is None or self._ended.done():
+            return
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unanswered.append(answered)
         self._tell(do="signal", signum=int(signum))
+        either: set[asyncio.Future[Any]] = {answered, self._ended}
+        await asyncio.wait(either, timeout=_SIGNAL_S, return_when=asyncio.FIRST_COMPLETED)
 
     async def kill(self, restart: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - jupyter_client's signature
         """End the kernel at once."""
@@ -91,6 +103,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
         if not await reader.readline():
             raise ZygoteError("starting a kernel: expected the zygote to fork, got a closed connection; try again")
         self._ended = asyncio.get_running_loop().create_future()
+        self._unanswered.clear()
         self._listening = asyncio.create_task(self._listen(reader, self._writer, self._ended))
         return self.connection_info
 
@@ -120,13 +133,17 @@ class ZygoteProvisioner(KernelProvisionerBase):
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(json.dumps(order).encode() + b"\n")
 
-    @staticmethod
-    async def _listen(reader: StreamReader, writer: StreamWriter, ended: asyncio.Future[int]) -> None:
-        """Wait for the news of the kernel's end; a zygote that goes away takes its kernels along."""
+    async def _listen(self, reader: StreamReader, writer: StreamWriter, ended: asyncio.Future[int]) -> None:
+        """Hear what reached the kernel, and of its end; a zygote that goes away takes its kernels along."""
         status = -int(signal.SIGKILL)
         with contextlib.suppress(ConnectionError):
-            if line := await reader.readline():
-                status = json.loads(line)["returncode"]
+            while line := await reader.readline():
+                news = json.loads(line)
+                if news["event"] == "exited":
+                    status = news["returncode"]
+                    break
+                if self._unanswered:
+                    self._unanswered.popleft().set_result(None)
         if not ended.done():
             ended.set_result(status)
         writer.close()

@@ -149,6 +149,7 @@ class Channels:
         while time.monotonic() < deadline:
             kind, frame = self.socket.recv_data(control_frame=True)
             if kind == websocket.ABNF.OPCODE_CLOSE:
+                self.socket.shutdown()
                 raise websocket.WebSocketConnectionClosedException("the service has hung up")
             if kind == websocket.ABNF.OPCODE_BINARY:
                 return bytes(frame)
@@ -169,7 +170,14 @@ class Channels:
 
     def run(self, code: str) -> str:
         """Run a cell; answers what it printed, or the name of its error."""
-        name = self.send("execute_request", {"code": code, "silent": False, "allow_stdin": False})
+        return self.printed_by(self.send_cell(code))
+
+    def send_cell(self, code: str) -> str:
+        """Send a cell without waiting for it; answers the message's id."""
+        return self.send("execute_request", {"code": code, "silent": False, "allow_stdin": False})
+
+    def printed_by(self, name: str) -> str:
+        """Wait for the end of a cell that was sent; answers what it printed, or the name of its error."""
         printed, missing = "", {"execute_reply", "idle"}
         while missing:
             message = self.receive()

@@ -3,7 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -78,6 +80,38 @@ def test_an_interrupt_while_nothing_runs_changes_nothing(reader: Reader) -> None
         assert channels.run("print(x)") == "1"
 
 
+def test_a_cell_ends_with_a_reply_whenever_it_is_interrupted(reader: Reader) -> None:
+    kernel_id = reader.start()
+    with reader.connect(kernel_id) as channels:
+        ends = set()
+        for turn in range(60):
+            cell = channels.send_cell("x = 1")
+            time.sleep(turn % 6 * 0.0007)  # before, within and after the cell
+            assert reader.ask("POST", f"/api/kernels/{kernel_id}/interrupt").status == 204
+            ends.add(channels.printed_by(cell))
+            assert channels.run("print('next')") == "next"
+        assert ends <= {"", "KeyboardInterrupt"}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        {"code": "import asyncio; await asyncio.sleep(600)"},
+        {"code": "", "user_expressions": {"forever": "[None for _ in iter(int, 1)]"}},
+        {"code": "input('name? ')", "allow_stdin": True},
+    ],
+)
+def test_whatever_waits_can_be_interrupted(reader: Reader, cell: dict[str, object]) -> None:
+    kernel_id = reader.start()
+    with reader.connect(kernel_id) as channels:
+        name = channels.send("execute_request", cell)
+        channels.until(lambda message: message["type"] == "execute_input")
+        time.sleep(0.3)
+        assert reader.ask("POST", f"/api/kernels/{kernel_id}/interrupt").status == 204
+        channels.printed_by(name)
+        assert channels.run("print('next')") == "next"
+
+
 def test_a_restart_gives_a_new_fork_under_the_same_id(reader: Reader) -> None:
     kernel_id = reader.start()
     with reader.connect(kernel_id) as channels:
@@ -98,10 +132,44 @@ def test_a_killed_kernel_is_reported_and_replaced(reader: Reader) -> None:
         os.kill(pid, signal.SIGKILL)
         channels.until_status("restarting")
         assert time.monotonic() - killed_at < 3
-    # What is sent while its ports change hands is lost; a new connection waits until the new one answers.
-    with reader.connect(kernel_id) as channels:
         assert channels.run("print('here again')") == "here again"
     _until(lambda: reader.ask("GET", f"/api/kernels/{kernel_id}").json["execution_state"] == "idle")
+
+
+@contextmanager
+def _being_replaced(reader: Reader, kernel_id: str) -> Iterator[None]:
+    """A restart that cannot end before the block does: the zygote is halted meanwhile."""
+    zygote = reader.service.zygote()
+    with ThreadPoolExecutor(1) as pool:
+        zygote.suspend()
+        try:
+            restarted = pool.submit(reader.ask, "POST", f"/api/kernels/{kernel_id}/restart")
+            _until(lambda: reader.ask("GET", f"/api/kernels/{kernel_id}").json["execution_state"] == "starting")
+            yield
+        finally:
+            zygote.resume()
+        assert restarted.result().status == 200
+
+
+def test_what_is_sent_while_a_kernel_is_replaced_waits_for_the_next_one(reader: Reader) -> None:
+    kernel_id = reader.start()
+    with reader.connect(kernel_id) as channels, reader.connect(kernel_id) as other:
+        channels.run("x = 1")
+        with _being_replaced(reader, kernel_id):
+            asked = channels.send_cell("print('x' in globals())"), other.send_cell("print(2 + 2)")
+        assert (channels.printed_by(asked[0]), other.printed_by(asked[1])) == ("False", "4")
+
+
+def test_a_flood_at_a_kernel_that_is_replaced_is_hung_up_on(reader: Reader) -> None:
+    kernel_id = reader.start()
+    with reader.connect(kernel_id) as channels, reader.connect(kernel_id) as other:
+        channels.run("pass")
+        with _being_replaced(reader, kernel_id):
+            for _ in range(257):
+                channels.send_cell("pass")
+            with pytest.raises(websocket.WebSocketConnectionClosedException, match="hung up"):
+                channels.until(lambda _message: False)
+        assert other.run("print('still served')") == "still served"
 
 
 def test_a_deleted_kernel_ends_with_its_children_and_its_home(reader: Reader) -> None:
