@@ -2,6 +2,8 @@
 
 import sys
 
+from kernel_service.waiting_line import Place
+
 
 class ServiceError(Exception):
     """The root of this package's errors.
@@ -67,6 +69,14 @@ class TooManyRequests(PoolError):
 
     code = "service-full"
     hint = "Try again in a few minutes: idle kernels are given back."
+
+
+class MustWait(TooManyRequests):
+    """The service runs as many kernels as it may, and the reader has a place in the line for the next one."""
+
+    def __init__(self, message: str, place: Place, retry_s: float) -> None:
+        super().__init__(message)
+        self.place, self.retry_s = place, retry_s
 
 
 class ReaderQuotaExceeded(TooManyRequests):

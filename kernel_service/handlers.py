@@ -6,6 +6,8 @@ Jupyter's handlers do the work for kernels and their websockets. The catch-all a
 # Jupyter's asynchronous classes override synchronous and untyped ones.
 # mypy: disable-error-code="override, no-untyped-call"
 import json
+import math
+from dataclasses import asdict
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
@@ -14,7 +16,7 @@ from jupyter_server.services.kernels import handlers as jupyter
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from tornado.web import HTTPError, authenticated
 
-from kernel_service.errors import BadRequest, CrossOrigin
+from kernel_service.errors import BadRequest, CrossOrigin, MustWait
 from kernel_service.kernelspecs import KERNEL_NAME
 from kernel_service.manager import ReaderKernelManager
 from kernel_service.replies import CommonReplies
@@ -57,15 +59,20 @@ class KernelsHandler(CommonReplies, jupyter.KernelsAPIHandler):
     @authenticated
     @authorized
     async def post(self) -> None:
-        """Give the reader a kernel; its id is chosen here, never by the client."""
+        """Give the reader a kernel, whose id is chosen here and never by the client, or a place in the line (202)."""
         body = self.get_json_body()
         name = body.get("name", KERNEL_NAME) if isinstance(body, dict) else body or KERNEL_NAME
         if name != KERNEL_NAME:
             raise BadRequest(f"starting a kernel: expected the name {KERNEL_NAME!r}, got {str(name)[:80]!r}")
-        kernel_id = await self.kernel_manager.acquire(self.current_user.username)
+        try:
+            kernel_id = await self.kernel_manager.acquire(self.current_user.username)
+        except MustWait as wait:
+            self.set_status(202)
+            self.set_header("Retry-After", str(math.ceil(wait.retry_s)))
+            return await self._reply({"waiting": asdict(wait.place), "retry_s": wait.retry_s})
         self.set_status(201)
         self.set_header("Location", f"/api/kernels/{kernel_id}")
-        await self._reply(self.kernel_manager.kernel_model(kernel_id))
+        return await self._reply(self.kernel_manager.kernel_model(kernel_id))
 
     async def _reply(self, answer: Any) -> None:  # noqa: ANN401 - JSON
         await self.finish(json.dumps(answer))
@@ -77,6 +84,20 @@ class KernelHandler(CommonReplies, jupyter.KernelHandler):
 
 class KernelActionHandler(CommonReplies, jupyter.KernelActionHandler):
     """`/api/kernels/<id>/interrupt` and `/restart`."""
+
+
+class WaitingHandler(CommonReplies, APIHandler):
+    """`/api/waiting`: the reader's place in the line for a kernel, which `POST /api/kernels` gave them."""
+
+    auth_resource = "kernels"
+
+    @authenticated
+    @authorized
+    async def delete(self) -> None:
+        """Leave the line."""
+        self.settings["kernel_manager"].pool.give_up(self.current_user.username)
+        self.set_status(204)
+        await self.finish()
 
 
 class ChannelsHandler(CommonReplies, KernelWebsocketHandler):
@@ -102,7 +123,8 @@ class HealthHandler(CommonReplies, APIHandler):
         """Report the zygote and the pool."""
         stats = self.settings["kernel_manager"].pool.get_stats()
         status = "ok" if self.settings["zygote"].is_ready else "degraded"
-        self.finish(json.dumps({"status": status, "kernels": stats.owned, "spares": stats.spares}))
+        counts = {"kernels": stats.owned, "spares": stats.spares, "waiting": stats.waiting}
+        self.finish(json.dumps({"status": status, **counts}))
 
 
 class ClosedHandler(CommonReplies, APIHandler):
@@ -120,6 +142,7 @@ default_handlers = [
     (r"/healthz", HealthHandler),
     (r"/api/reader", ReaderHandler),
     (r"/api/kernels", KernelsHandler),
+    (r"/api/waiting", WaitingHandler),
     (_KERNEL, KernelHandler),
     (rf"{_KERNEL}/(?P<action>restart|interrupt)", KernelActionHandler),
     (rf"{_KERNEL}/channels", ChannelsHandler),

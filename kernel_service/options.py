@@ -48,7 +48,12 @@ def parse(arguments: list[str] | None = None) -> Options:
         state_dir=given.state_dir.resolve(),
         extensions=tuple(given.extension),
         preload=tuple(given.preload or [DEFAULT_PRELOAD]),
-        pool=PoolLimits(min_size=given.spares, max_size=given.max_kernels, max_per_reader=given.max_kernels_per_reader),
+        pool=PoolLimits(
+            min_size=given.spares,
+            max_size=given.max_kernels,
+            max_per_reader=given.max_kernels_per_reader,
+            max_waiting=given.max_waiting,
+        ),
         cull=CullLimits(idle_s=60 * given.cull_idle_min, abandoned_s=60 * given.cull_abandoned_min),
         zygote=(
             f"--threads={given.kernel_threads}",
@@ -108,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--spares", type=int, default=2, help="kernels that wait for readers")
     add("--max-kernels", type=int, default=20, help="kernels in total")
     add("--max-kernels-per-reader", type=int, default=3, help="kernels for one reader")
+    add("--max-waiting", type=int, default=100, help="readers who may wait in line when all kernels are taken")
     add("--kernel-threads", type=int, default=1, help="threads of one kernel")
     add("--kernel-memory-mib", type=int, default=4096, help="memory of one kernel beyond what all share")
     add("--kernel-file-mib", type=int, default=1024, help="largest file that a kernel may write")

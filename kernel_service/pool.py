@@ -7,7 +7,8 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from kernel_service.errors import PoolClosed, PoolTimeout, ReaderQuotaExceeded, TooManyRequests
+from kernel_service.errors import MustWait, PoolClosed, PoolTimeout, ReaderQuotaExceeded, TooManyRequests
+from kernel_service.waiting_line import WaitingLine
 
 _log = logging.getLogger(__name__)
 
@@ -17,11 +18,13 @@ class PoolLimits:
     """How many kernels, and how long to wait for one.
 
     `min_size` spares wait, started and answering; `max_size` kernels run in total, `max_per_reader` for one reader.
+    When all are taken, `max_waiting` readers may stand in line.
     """
 
     min_size: int = 2
     max_size: int = 20
     max_per_reader: int = 3
+    max_waiting: int = 100
     timeout_s: float = 30.0
     retry_s: float = 1.0
 
@@ -33,6 +36,7 @@ class PoolStats:
     owned: int
     spares: int
     starting: int
+    waiting: int
 
 
 class KernelPool:
@@ -47,6 +51,7 @@ class KernelPool:
         self._owners: dict[str, str] = {}
         self._spares: deque[str] = deque()
         self._starting: Counter[str] = Counter()
+        self._line = WaitingLine(limits.max_waiting)
         self._refill: asyncio.Task[None] | None = None
         self._is_open = False
 
@@ -58,7 +63,10 @@ class KernelPool:
         self._refill_soon()
 
     async def acquire(self, reader: str) -> str:
-        """Give a reader a kernel of their own: a spare if one waits, else a new one."""
+        """Give a reader a kernel of their own: a spare if one waits, else a new one; or a place in the line.
+
+        A place comes as `MustWait`; the reader then asks again until it is their turn.
+        """
         self._admit(reader)
         if self._spares:
             kernel_id = self._spares.popleft()
@@ -68,9 +76,15 @@ class KernelPool:
         self._refill_soon()
         return kernel_id
 
+    def give_up(self, reader: str) -> None:
+        """Let a reader leave the line."""
+        self._line.leave(reader)
+
     def release(self, kernel_id: str) -> None:
         """Forget a kernel that has ended, whoever had it."""
-        self._owners.pop(kernel_id, None)
+        owner = self._owners.pop(kernel_id, None)
+        if owner is not None:
+            self._line.expect_back(owner)
         with contextlib.suppress(ValueError):
             self._spares.remove(kernel_id)
         self._refill_soon()
@@ -89,7 +103,8 @@ class KernelPool:
 
     def get_stats(self) -> PoolStats:
         """Count what the pool holds."""
-        return PoolStats(owned=len(self._owners), spares=len(self._spares), starting=self._starting.total())
+        starting = self._starting.total()
+        return PoolStats(len(self._owners), len(self._spares), starting, waiting=len(self._line))
 
     async def close(self) -> None:
         """Hand out and start nothing more. The kernels themselves are the caller's to end."""
@@ -107,11 +122,18 @@ class KernelPool:
             raise ReaderQuotaExceeded(
                 f"starting a kernel: expected at most {most} kernels for a reader, got {own} already"
             )
+        self._wait_for_room(reader)
+
+    def _wait_for_room(self, reader: str) -> None:
         total, most = len(self._owners) + self._starting.total(), self.limits.max_size
-        if total >= most:
-            raise TooManyRequests(
-                f"starting a kernel: expected at most {most} kernels in this service, got {total} already"
-            )
+        if self._line.ahead_of(reader) < most - total:
+            self._line.leave(reader)
+            return
+        full = f"starting a kernel: expected at most {most} kernels in this service, got {total} already"
+        place = self._line.ask(reader)
+        if place is None:
+            raise TooManyRequests(f"{full}, and {self.limits.max_waiting} readers wait for the next")
+        raise MustWait(f"{full}; number {place.number} of {place.of} in line", place, self._line.retry_s)
 
     async def _start_for(self, reader: str) -> str:
         self._starting[reader] += 1

@@ -384,7 +384,7 @@ def test_an_idle_kernel_is_warned_of_and_then_gone_with_a_reason(
 def test_limits_are_sentences_and_a_restart_fits_into_them(
     open_page: Callable[[str], Watched], browser: Browser, own_service: CellsService
 ) -> None:
-    own_service.start("--spares", "0", "--max-kernels", "1", "--max-kernels-per-reader", "1")
+    own_service.start("--spares", "0", "--max-kernels", "1", "--max-kernels-per-reader", "1", "--max-waiting", "0")
     page = open_page(own_service.address).page
     run(cell(page, 1))
     from_menu(page, "Start a new kernel")
@@ -399,3 +399,29 @@ def test_limits_are_sentences_and_a_restart_fits_into_them(
     from_menu(page, "Start a new kernel")
     expect(bar(page).locator(".tl-kernel-words")).to_have_text("Kernel ready", timeout=LIVE_MS)
     stranger.context.close()
+
+
+def test_a_reader_of_a_full_service_sees_their_place_and_gets_the_next_kernel(
+    open_page: Callable[[str], Watched], browser: Browser, own_service: CellsService
+) -> None:
+    own_service.start("--spares", "0", "--max-kernels", "1")
+    page = open_page(own_service.address).page
+    run(cell(page, 1))
+    strangers = [browser.new_context().new_page() for _ in range(2)]
+    for number, stranger in enumerate(strangers, start=1):
+        stranger.goto(own_service.address)
+        press(cell(stranger, 1), "Run")
+        place = f"you are number {number} of {number} in line for the next one"
+        expect(bar(stranger)).to_contain_text(place, timeout=LIVE_MS)
+        expect(cell(stranger, 1)).to_have_attribute("data-state", "queued")
+    from_menu(page, "Start a new kernel")
+    expect(bar(page).locator(".tl-kernel-words")).to_have_text("Kernel ready", timeout=LIVE_MS)
+    first, second = strangers
+    press(bar(first), "Interrupt")
+    expect(bar(first)).to_have_attribute("data-kernel", "idle")
+    expect(cell(first, 1)).to_have_attribute("data-state", "stored")
+    expect(bar(second)).to_contain_text("you are number 1 of 1 in line", timeout=LIVE_MS)
+    page.context.close()
+    expect(cell(second, 1)).to_have_attribute("data-state", "live", timeout=LIVE_MS)
+    for stranger in strangers:
+        stranger.context.close()

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kernel_service.culling import CullLimits, reason_to_cull
-from kernel_service.errors import PoolClosed, PoolTimeout, ReaderQuotaExceeded, TooManyRequests
+from kernel_service.errors import MustWait, PoolClosed, PoolTimeout, ReaderQuotaExceeded, TooManyRequests
 from kernel_service.pool import KernelPool, PoolLimits
+from kernel_service.waiting_line import Place, WaitingLine
 
 
 class Nursery:
@@ -94,10 +96,69 @@ def test_fifty_readers_share_what_the_service_may_run() -> None:
     async def scene(pool: KernelPool, _nursery: Nursery) -> None:
         results = await asyncio.gather(*(pool.acquire(f"r{n}") for n in range(50)), return_exceptions=True)
         assert sum(isinstance(result, str) for result in results) == 5
-        assert {type(result) for result in results} == {str, TooManyRequests}
-        assert pool.get_stats().spares == 0
+        places = [result.place for result in results if isinstance(result, MustWait)]
+        assert places == [Place(number, number) for number in range(1, 11)]
+        refused = [str(result) for result in results if type(result) is TooManyRequests]
+        assert len(refused) == 35
+        assert refused[0].endswith(
+            "expected at most 5 kernels in this service, got 5 already, and 10 readers wait for the next"
+        )
+        assert (pool.get_stats().spares, pool.get_stats().waiting) == (0, 10)
 
-    pooled(scene, Nursery(delay_s=0.001), min_size=2, max_size=5)
+    pooled(scene, Nursery(delay_s=0.001), min_size=2, max_size=5, max_waiting=10)
+
+
+def test_who_came_first_is_served_first() -> None:
+    async def scene(pool: KernelPool, _nursery: Nursery) -> None:
+        await pool.acquire("ada")
+        for number, reader in enumerate(["bob", "eve", "dan"], start=1):
+            with pytest.raises(MustWait, match=f"number {number} of {number} in line"):
+                await pool.acquire(reader)
+        pool.limits = replace(pool.limits, max_size=2)
+        for reader, number in (("zoe", 4), ("eve", 2)):  # one kernel is free, and it is bob's
+            with pytest.raises(MustWait, match=f"number {number} of 4 in line"):
+                await pool.acquire(reader)
+        await pool.acquire("bob")
+        with pytest.raises(MustWait, match="number 1 of 3 in line"):
+            await pool.acquire("eve")
+        pool.give_up("eve")
+        with pytest.raises(MustWait, match="number 1 of 2 in line"):
+            await pool.acquire("dan")
+
+    pooled(scene, min_size=0, max_size=1)
+
+
+def test_a_reader_who_starts_anew_does_not_stand_in_line_for_it() -> None:
+    clock = [0.0]
+    line = WaitingLine(5, retry_s=2, now=lambda: clock[0])
+    line.expect_back("nobody waits, so there is no line")
+    assert line.ask("bob") == Place(1, 1)
+    line.expect_back("ada")
+    assert (line.ahead_of("ada"), line.ahead_of("bob")) == (0, 1)
+    clock[0] = 2.1
+    assert line.ask("bob") == Place(1, 1)
+
+
+def test_a_page_that_sleeps_is_passed_over_and_keeps_its_place() -> None:
+    clock = [0.0]
+    line = WaitingLine(5, retry_s=2, memory_s=90, now=lambda: clock[0])
+    assert [line.ask(reader) for reader in ("ada", "bob")] == [Place(1, 1), Place(2, 2)]
+    clock[0] = 7.0
+    assert line.ask("bob") == Place(1, 1)
+    assert line.ask("ada") == Place(1, 2)
+    assert line.ask("bob") == Place(2, 2)
+    clock[0] = 98.0
+    assert line.ask("bob") == Place(1, 1)
+
+
+def test_a_line_has_an_end() -> None:
+    line = WaitingLine(1)
+    assert line.ask("ada") == Place(1, 1)
+    assert line.ask("bob") is None
+    assert line.ask("ada") == Place(1, 1)
+    line.leave("ada")
+    line.leave("nobody")
+    assert line.ask("bob") == Place(1, 1)
 
 
 def test_a_kernel_that_ended_makes_room() -> None:
@@ -109,7 +170,7 @@ def test_a_kernel_that_ended_makes_room() -> None:
         assert pool.owner(first) is None
         await pool.acquire("bob")
 
-    pooled(scene, min_size=0, max_size=1)
+    pooled(scene, min_size=0, max_size=1, max_waiting=0)
 
 
 def test_a_spare_that_died_is_replaced() -> None:

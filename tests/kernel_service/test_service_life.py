@@ -160,12 +160,32 @@ def test_a_killed_zygote_is_replaced_and_kernels_come_back(launch: Launch) -> No
 
 @pytest.mark.kernel
 def test_a_full_service_says_so(launch: Launch) -> None:
-    service = launch("--spares", "0", "--max-kernels", "1", preload="import colorsys")
+    service = launch("--spares", "0", "--max-kernels", "1", "--max-waiting", "0", preload="import colorsys")
     service.reader().start()
     answer = service.reader().ask("POST", "/api/kernels")
     assert (answer.status, answer.json["code"]) == (503, "service-full")
     assert "expected at most 1 kernels in this service, got 1 already" in answer.json["message"]
-    assert service.ask("GET", "/healthz").json == {"status": "ok", "kernels": 1, "spares": 0}
+    assert service.ask("GET", "/healthz").json == {"status": "ok", "kernels": 1, "spares": 0, "waiting": 0}
+
+
+@pytest.mark.kernel
+def test_readers_of_a_full_service_wait_in_line(launch: Launch) -> None:
+    service = launch("--spares", "0", "--max-kernels", "1", preload="import colorsys")
+    lucky, bob, eve = service.reader(), service.reader(), service.reader()
+    kernel_id = lucky.start()
+    answer = bob.ask("POST", "/api/kernels")
+    assert (answer.status, answer.json) == (202, {"waiting": {"number": 1, "of": 1}, "retry_s": 2.0})
+    assert answer.headers["Retry-After"] == "2"
+    assert eve.ask("POST", "/api/kernels").json["waiting"] == {"number": 2, "of": 2}
+    assert service.ask("GET", "/healthz").json["waiting"] == 2
+    lucky.ask("DELETE", f"/api/kernels/{kernel_id}")
+    kernel_id = lucky.start()  # starting anew costs nobody their kernel
+    lucky.ask("DELETE", f"/api/kernels/{kernel_id}")
+    time.sleep(2.1)
+    assert eve.ask("POST", "/api/kernels").json["waiting"] == {"number": 2, "of": 2}
+    assert bob.ask("DELETE", "/api/waiting").status == 204
+    assert eve.start()
+    assert service.ask("DELETE", "/api/waiting").status == 403
 
 
 @pytest.mark.kernel

@@ -12,6 +12,7 @@ const CELLS: CellState[] = [
 const KERNELS: KernelState[] = [
   { kind: "idle" },
   { kind: "starting" },
+  { kind: "waiting", place: { number: 2, of: 5 } },
   { kind: "ready" },
   { kind: "busy" },
   { kind: "reconnecting" },
@@ -43,6 +44,11 @@ describe("states", () => {
     expect(placeLabel({ kind: "queued", place: 4 })).toBe("3 before it");
     expect(placeLabel({ kind: "live" })).toBe("");
     expect(kernelLabel({ kind: "busy" }, { cell: 3, of: 7 })).toBe("Running: cell 3 of 7");
+  });
+
+  test("a reader in line for a kernel sees their place", () => {
+    const words = kernelLabel({ kind: "waiting", place: { number: 2, of: 5 } });
+    expect(words).toBe("All kernels are taken: you are number 2 of 5 in line for the next one.");
   });
 
   test("durations and lists of cells read as one would say them", () => {

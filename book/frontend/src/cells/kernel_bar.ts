@@ -103,8 +103,8 @@ export class KernelBar {
     const words = this.isOffline ? "Offline copy: stored outputs." : kernelLabel(this.#state, this.#progress);
     if (this.#words.textContent !== words) this.#words.replaceChildren(...withCode(words));
     const isLost = kind === "dead" || kind === "failed";
-    this.#runAll.hidden = this.isOffline || isLost || kind === "busy" || this.#progress !== null;
-    this.#interrupt.hidden = kind !== "busy" && this.#progress === null;
+    this.#runAll.hidden = this.isOffline || isLost || kind === "busy" || kind === "waiting" || this.#progress !== null;
+    this.#interrupt.hidden = kind !== "busy" && kind !== "waiting" && this.#progress === null;
     this.#restart.hidden = !isLost || this.#target === null;
     this.#newKernel.hidden = !isLost;
     this.#menu.show(isLost || kind === "idle" ? null : this.#target);

@@ -74,6 +74,7 @@ export class Notebook {
 
   interrupt(): void {
     this.#queue.drop();
+    if (this.#kernel.isWaiting) return this.#kernel.close();
     this.#kernel.session?.kernel.interrupt().catch((error: unknown) => this.#kernel.fail(error));
   }
 

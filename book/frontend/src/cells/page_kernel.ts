@@ -42,6 +42,11 @@ export class PageKernel {
     return this.#session;
   }
 
+  /** Whether the reader stands in line for a kernel; closing gives the place up. */
+  get isWaiting(): boolean {
+    return this.#state.kind === "waiting";
+  }
+
   open(): Promise<Session> {
     if (this.#session && !needsNewKernel(this.#state)) return Promise.resolve(this.#session);
     if (this.#opening) return this.#opening;
@@ -101,7 +106,7 @@ export class PageKernel {
     this.kept.note(kernel.id);
     this.#idle.watch(kernel.limits?.idle_s ?? null);
     // The first socket may have needed a second try.
-    if (this.#state.kind === "starting" || this.#state.kind === "reconnecting") this.#set({ kind: "ready" });
+    if (["starting", "waiting", "reconnecting"].includes(this.#state.kind)) this.#set({ kind: "ready" });
     return this.#session;
   }
 
@@ -110,6 +115,10 @@ export class PageKernel {
       if (generation === this.#generation) act();
     };
     return {
+      onWaiting: (place) => {
+        current(() => this.#set({ kind: "waiting", place }));
+        return generation === this.#generation;
+      },
       onBusy: (busy) =>
         current(() => {
           this.#idle.active();

@@ -1,6 +1,7 @@
 // Owns the states of a cell and of the page's kernel, and their words. Refuses to touch the page.
 
 import { unreachable } from "../dom";
+import type { Place } from "../live/contract";
 import type { Problem } from "../server_error";
 
 export type CellState =
@@ -13,6 +14,7 @@ export type CellState =
 export type KernelState =
   | { readonly kind: "idle" }
   | { readonly kind: "starting" }
+  | { readonly kind: "waiting"; readonly place: Place }
   | { readonly kind: "ready" }
   | { readonly kind: "busy" }
   | { readonly kind: "reconnecting" }
@@ -57,6 +59,8 @@ export function kernelLabel(state: KernelState, progress: Progress | null = null
       return "Cells are live: press Run.";
     case "starting":
       return "Starting a kernel…";
+    case "waiting":
+      return `All kernels are taken: you are number ${state.place.number} of ${state.place.of} in line for the next one.`;
     case "ready":
       return progress ? `Running${part}` : "Kernel ready";
     case "busy":
@@ -79,6 +83,7 @@ export function needsNewKernel(state: KernelState): boolean {
     case "failed":
       return true;
     case "starting":
+    case "waiting":
     case "ready":
     case "busy":
     case "reconnecting":

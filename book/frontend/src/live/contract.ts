@@ -40,8 +40,16 @@ export type RunResult =
 /** Why a kernel is no more: its process ended, or the service does not know it any longer. */
 export type EndOfKernel = "died" | "gone";
 
+/** Where a reader stands in the line of a full service: number 1 is next. */
+export interface Place {
+  readonly number: number;
+  readonly of: number;
+}
+
 /** What the page hears about its kernel between runs. */
 export interface KernelEvents {
+  /** There is no kernel yet; answers whether to go on waiting. */
+  onWaiting(place: Place): boolean;
   onBusy(busy: boolean): void;
   onReconnecting(): void;
   onReady(): void;

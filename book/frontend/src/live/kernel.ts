@@ -20,7 +20,7 @@ const MAX_POLITE_CLOSES = 3;
 /** Ask the service for a kernel, the kept one if it is still there, and connect to it. */
 export async function openKernel(host: Host, events: KernelEvents, kept: string | null): Promise<LiveKernel> {
   const { reader } = host;
-  const { model, isKept } = await obtain(reader, kept);
+  const { model, isKept } = await obtain(reader, kept, (place) => events.onWaiting(place));
   const serverSettings = ServerConnection.makeSettings({
     baseUrl: reader.root,
     wsUrl: reader.root.replace(/^http/, "ws"),

@@ -2,26 +2,42 @@
 
 import type { Kernel } from "@jupyterlab/services/lib/kernel";
 import type { Reader } from "../reader";
-import { problemFrom, type Problem } from "../server_error";
-import type { KernelLimits } from "./contract";
+import { problemFrom, ServerError, type Problem } from "../server_error";
+import type { KernelLimits, Place } from "./contract";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 3000;
 /** The service itself takes back kernels that had no page for some minutes; a server that is gone does not return sooner. */
 const GIVE_UP_AFTER_MS = 180_000;
+const ACCEPTED = 202;
 const GONE = 404;
+const LEFT_THE_LINE: Problem = { code: "superseded", message: "The place in the line was given up.", hint: "", status: 0 };
 
 export interface KernelModel extends Kernel.IModel {
   readonly limits?: KernelLimits;
 }
 
-/** The kernel of an id if this reader still has it, else a new one. */
-export async function obtain(reader: Reader, kept: string | null): Promise<{ model: KernelModel; isKept: boolean }> {
+/** The kernel of an id if this reader still has it, else a new one, after waiting in line where the service is full. */
+export async function obtain(
+  reader: Reader,
+  kept: string | null,
+  onWaiting: (place: Place) => boolean,
+): Promise<{ model: KernelModel; isKept: boolean }> {
   const found = kept === null ? null : await find(reader, kept);
   if (found) return { model: found, isKept: true };
   await reader.parted();
-  const response = await reader.fetch("api/kernels", { method: "POST", body: JSON.stringify({ name: "tlab" }) });
-  return { model: (await response.json()) as KernelModel, isKept: false };
+  for (;;) {
+    const response = await reader.fetch("api/kernels", { method: "POST", body: JSON.stringify({ name: "tlab" }) });
+    const answer: unknown = await response.json();
+    if (response.status !== ACCEPTED) return { model: answer as KernelModel, isKept: false };
+    const { waiting, retry_s } = answer as { waiting: Place; retry_s: number };
+    const mayWait = onWaiting(waiting);
+    if (mayWait) await new Promise((resolve) => setTimeout(resolve, 1000 * Math.max(retry_s, 1)));
+    if (!mayWait || !onWaiting(waiting)) {
+      reader.farewell("api/waiting", "DELETE");
+      throw new ServerError(LEFT_THE_LINE);
+    }
+  }
 }
 
 export function kernelPath(id: string): string {
