@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from source_tree import Source, loose_files, modules, parsed
+from source_tree import Source, front_end_files, loose_files, modules, parsed
 
 _LONGEST_MODULE = 450
 _LONGEST_FUNCTION = 60
@@ -29,6 +29,12 @@ def _docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def test_no_module_and_no_function_is_too_long() -> None:
     assert [line for source in (*modules(), *loose_files()) for line in _too_long(source)] == []
+
+
+def test_no_file_of_the_front_end_is_too_long() -> None:
+    files = front_end_files()
+    assert any(name.endswith(".test.ts") for name in files), "the tests of the front end belong to it"
+    assert [f"{name} has {n} lines" for name, n in files.items() if n > _LONGEST_MODULE] == []
 
 
 def test_every_module_says_first_what_it_is() -> None:
