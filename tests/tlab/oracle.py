@@ -28,6 +28,7 @@ __all__ = [
     "ablate_mlp",
     "attentions",
     "contribution",
+    "halved_scores",
     "hidden_states",
     "logits",
     "merged_z",
@@ -108,6 +109,22 @@ def attentions(
     if cross:
         return tuple(_forward(hf, ids, decoder_ids, output_attentions=True).cross_attentions)
     return _output(hf, ids, decoder_ids, stack, "attentions")
+
+
+def halved_scores(hf: PreTrainedModel, name: str, pattern: Tensor, layer: int) -> Tensor:
+    """The pattern that half of the scores behind `pattern` make, in a layer whose scores nobody sees.
+
+    A softmax keeps the ratios of exp(score), so that half of the scores is the root of the pattern, and the rows are
+    made to sum to 1 again. A learned sink k takes part in the softmax and is dropped from the pattern. A row then lacks
+    1 - sum p = exp(k) / Z of being whole, which makes exp(score) = p exp(k) / (1 - sum p); the sink is not halved.
+    """
+    parameters = _block(hf, paths(name), layer).named_parameters()
+    sinks = [value.detach() for key, value in parameters if key.rpartition(".")[2] == "sinks"]
+    if not sinks:
+        return pattern.sqrt() / pattern.sqrt().sum(-1, keepdim=True)
+    sink = sinks[0].exp().reshape(1, -1, 1, 1)
+    exponentials = pattern * sink / (1 - pattern.sum(-1, keepdim=True))
+    return exponentials.sqrt() / (exponentials.sqrt().sum(-1, keepdim=True) + sink)
 
 
 def residuals(
