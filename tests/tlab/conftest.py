@@ -11,6 +11,7 @@ import torch
 import transformers
 import zoo
 from architectures import REFUSED
+from programs import Numbers, trace_small
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tlab
@@ -148,3 +149,23 @@ def prompted() -> Callable[..., Inputs]:
         return Inputs(ids(n_pos))
 
     return of
+
+
+@pytest.fixture(scope="session")
+def small(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+    """Return a function from a specimen's name to the model that tlab loads from its folder, loaded once."""
+
+    @functools.cache
+    def of(name: str) -> Model:
+        folder = tiny_folders.get(name)
+        return tlab.load(str(folder or zoo.write(name, tmp_path_factory.mktemp(name))))
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def traced(
+    request: pytest.FixtureRequest, small: Callable[[str], Model], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Numbers]:
+    """Run all of nnsight's programs for the small models in a file of parity tests, in one process."""
+    return trace_small(request.module.CASES, small, tmp_path_factory.mktemp("programs"))

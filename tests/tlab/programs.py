@@ -1,8 +1,10 @@
 """Running programs of plain code, and comparing what they find with the results that they were written for.
 
+A file of parity tests names its cases `CASES` and has `parity_test(CASES)` compare them, with the fixtures `small` and
+`traced` of conftest.py.
+
 Programs for torch and TransformerLens run in this process, in an empty namespace. Those for nnsight run in one of
-their own: importing nnsight changes torch's tensors and every object for all that follows. Every file
-`test_code_parity*.py` has its cases in `CASES`.
+their own: importing nnsight changes torch's tensors and every object for all that follows.
 """
 
 from __future__ import annotations
@@ -20,11 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-import zoo
 from torch.testing import assert_close
 
-import tlab
-from tlab.code import write
+from tlab.code import LIBRARIES, write
 from tlab.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -37,13 +37,11 @@ __all__ = [
     "Case",
     "Numbers",
     "all_cases",
-    "check_parity",
     "found",
     "found_apart",
-    "load_small",
     "manifest_of",
     "of",
-    "parameters",
+    "parity_test",
     "program",
     "trace_small",
 ]
@@ -132,30 +130,29 @@ def found_apart(programs: Mapping[str, str], folder: Path) -> dict[str, Numbers]
     return {keys[stem]: (answer, table) for stem, (answer, table) in read.items()}
 
 
-def load_small(
-    tiny_folders: Mapping[str, Path], factory: pytest.TempPathFactory, others: tuple[str, ...] = ()
-) -> dict[str, Model]:
-    """Load the small models that programs are written for."""
-    folders = {name: tiny_folders[name] for name in SMALL}
-    folders |= {name: zoo.write(name, factory.mktemp(name)) for name in others}
-    return {name: tlab.load(str(folder)) for name, folder in folders.items()}
-
-
-def trace_small(
-    cases: Mapping[str, Case], loaded: Mapping[str, Model], factory: pytest.TempPathFactory
-) -> dict[str, Numbers]:
+def trace_small(cases: Mapping[str, Case], small: Callable[[str], Model], folder: Path) -> dict[str, Numbers]:
     """Run all of nnsight's programs for the small models; the keys are `case-model`."""
     programs = {
-        f"{case_name}-{name}": program(case.verb, case.given(loaded[name]), "nnsight", loaded[name])
+        f"{case_name}-{name}": program(case.verb, case.given(small(name)), "nnsight", small(name))
         for case_name, case in cases.items()
         for name in case.models
         if name != PRETRAINED
     }
-    return found_apart(programs, factory.mktemp("programs"))
+    return found_apart(programs, folder)
 
 
-def parameters(cases: Mapping[str, Case]) -> list[Any]:
-    """Return pytest's parameters `name, case_name` for every case and model."""
+def parity_test(cases: Mapping[str, Case]) -> Callable[..., None]:
+    """Return the test that compares every case's program with its result, for each of its models, in each library."""
+
+    @pytest.mark.parametrize("library", LIBRARIES)
+    @pytest.mark.parametrize(("name", "case_name"), _parameters(cases))
+    def test(case_name: str, name: str, library: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        _check_parity(cases, case_name, name, library, request=request, folder=tmp_path)
+
+    return test
+
+
+def _parameters(cases: Mapping[str, Case]) -> list[Any]:
     return [
         pytest.param(name, case_name, id=f"{case_name}-{name}", marks=[pytest.mark.slow] if name == PRETRAINED else [])
         for case_name, case in cases.items()
@@ -163,7 +160,7 @@ def parameters(cases: Mapping[str, Case]) -> list[Any]:
     ]
 
 
-def check_parity(
+def _check_parity(
     cases: Mapping[str, Case],
     case_name: str,
     name: str,
@@ -172,20 +169,9 @@ def check_parity(
     request: pytest.FixtureRequest,
     folder: Path,
 ) -> None:
-    """Compare a program's numbers with its result's.
-
-    Args:
-        cases: of the file.
-        case_name: which of them.
-        name: of the model.
-        library: in which the program is written.
-        request: gives the fixtures `model` (the pretrained one), `loaded` (from `load_small`) and `traced` (from
-            `trace_small`).
-        folder: an empty one.
-
-    """
+    """Compare a program's numbers with its result's."""
     is_real = name == PRETRAINED
-    model: Model = request.getfixturevalue("model") if is_real else request.getfixturevalue("loaded")[name]
+    model: Model = request.getfixturevalue("model") if is_real else request.getfixturevalue("small")(name)
     case = cases[case_name]
     arguments = case.given(model)
     if library == "nnsight" and not is_real:

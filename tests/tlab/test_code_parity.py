@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import torch
-from programs import (
-    OTHERS,
-    PRETRAINED,
-    SMALL,
-    Case,
-    Numbers,
-    all_cases,
-    check_parity,
-    load_small,
-    of,
-    parameters,
-    trace_small,
-)
+from programs import OTHERS, PRETRAINED, SMALL, Case, Numbers, all_cases, of, parity_test
 
 import tlab
 from tlab import metrics
-from tlab.code import LIBRARIES, VERBS
+from tlab.code import VERBS
 from tlab.experiments.attribution import attribute
 from tlab.experiments.attribution_patching import attribution_patch_sweep
 from tlab.experiments.comparison import compare
@@ -38,7 +25,6 @@ from tlab.experiments.steering import steer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -340,25 +326,7 @@ CASES: dict[str, Case] = {
     "generate": Case("generate", _prompted(max_new_tokens=6), of(generate, _generated), _REAL),
 }
 
-
-@pytest.fixture(scope="module")
-def loaded(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    """Load the small models that programs are written for."""
-    return load_small(tiny_folders, tmp_path_factory, OTHERS)
-
-
-@pytest.fixture(scope="module")
-def traced(loaded: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Numbers]:
-    """Run all of nnsight's programs for the small models."""
-    return trace_small(CASES, loaded, tmp_path_factory)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize(("name", "case_name"), parameters(CASES))
-def test_a_program_gives_the_numbers_of_its_result(
-    case_name: str, name: str, library: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    check_parity(CASES, case_name, name, library, request=request, folder=tmp_path)
+test_a_program_gives_the_numbers_of_its_result = parity_test(CASES)
 
 
 def test_every_verb_with_code_is_run() -> None:

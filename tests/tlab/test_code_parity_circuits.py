@@ -10,20 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import zoo
-from programs import (
-    OTHERS,
-    PRETRAINED,
-    SMALL,
-    Case,
-    Numbers,
-    check_parity,
-    found,
-    load_small,
-    of,
-    parameters,
-    program,
-    trace_small,
-)
+from programs import OTHERS, PRETRAINED, SMALL, Case, Numbers, found, of, parity_test, program
 from torch.testing import assert_close
 
 import tlab
@@ -129,25 +116,7 @@ CASES: dict[str, Case] = {
     "minimality-pairs": Case("circuits.minimality", _with_pairs(n_samples=2, seed=5, controls=0), _NEED),
 }
 
-
-@pytest.fixture(scope="module")
-def loaded(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    """Load the small models that programs are written for."""
-    return load_small(tiny_folders, tmp_path_factory, OTHERS)
-
-
-@pytest.fixture(scope="module")
-def traced(loaded: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Numbers]:
-    """Run all of nnsight's programs for the small models."""
-    return trace_small(CASES, loaded, tmp_path_factory)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize(("name", "case_name"), parameters(CASES))
-def test_a_program_gives_the_numbers_of_its_result(
-    case_name: str, name: str, library: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    check_parity(CASES, case_name, name, library, request=request, folder=tmp_path)
+test_a_program_gives_the_numbers_of_its_result = parity_test(CASES)
 
 
 @pytest.mark.parametrize("library", ["torch", "transformer_lens"])

@@ -5,24 +5,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from programs import (
-    Case,
-    Numbers,
-    check_parity,
-    load_small,
-    of,
-    parameters,
-    trace_small,
-)
+from programs import Case, Numbers, of, parity_test
 
 from tlab import probe as probes
 from tlab import sae as saes
-from tlab.code import LIBRARIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from tlab import Model
     from tlab.learning.push import PushResult
@@ -210,22 +199,4 @@ CASES: dict[str, Case] = {
     ),
 }
 
-
-@pytest.fixture(scope="module")
-def loaded(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    """Load the small models that programs are written for."""
-    return load_small(tiny_folders, tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def traced(loaded: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Numbers]:
-    """Run all of nnsight's programs."""
-    return trace_small(CASES, loaded, tmp_path_factory)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize(("name", "case_name"), parameters(CASES))
-def test_a_program_learns_the_same_numbers(
-    case_name: str, name: str, library: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    check_parity(CASES, case_name, name, library, request=request, folder=tmp_path)
+test_a_program_learns_the_same_numbers = parity_test(CASES)

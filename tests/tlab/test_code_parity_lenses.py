@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from programs import PRETRAINED, Case, Numbers, check_parity, load_small, of, parameters, trace_small
+from programs import PRETRAINED, Case, Numbers, of, parity_test
 
 import tlab
 from tlab import metrics
-from tlab.code import LIBRARIES, write
+from tlab.code import write
 from tlab.errors import UnknownOption
 from tlab.experiments.tuned_lens import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from tlab import Model
     from tlab.experiments.dose import DoseCurve
@@ -84,25 +83,7 @@ CASES = {
     "dose_curve-made": Case("dose_curve", _along, of(tlab.dose_curve, _dosed), ("gpt2", PRETRAINED)),
 }  # fmt: skip
 
-
-@pytest.fixture(scope="module")
-def loaded(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    """Load the small models that programs are written for."""
-    return load_small(tiny_folders, tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def traced(loaded: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Numbers]:
-    """Run all of nnsight's programs for the small models."""
-    return trace_small(CASES, loaded, tmp_path_factory)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize(("name", "case_name"), parameters(CASES))
-def test_a_program_gives_the_numbers_of_its_result(
-    case_name: str, name: str, library: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    check_parity(CASES, case_name, name, library, request=request, folder=tmp_path)
+test_a_program_gives_the_numbers_of_its_result = parity_test(CASES)
 
 
 def test_a_lens_without_a_note_of_its_training_has_no_code(llama: Model) -> None:
