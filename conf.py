@@ -61,8 +61,6 @@ myst_heading_anchors = 3
 # Words that mean many things: a term only where an author says so with {term}.
 glossary_marked_by_hand = ["head", "key", "query", "value"]
 
-mathjax_path = "vendor/mathjax/math.js"  # below _static, brought by the front end
-
 # The sections of the house's docstrings that napoleon does not know, and how they are laid out.
 napoleon_custom_sections = [
     ("Shapes", "params_style"),

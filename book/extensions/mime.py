@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
+from book.extensions.maths import latex_output
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata
@@ -28,6 +30,7 @@ GRID = "application/vnd.tlab.grid+json"
 _HTML = "text/html"
 _JAVASCRIPT = "application/javascript"
 _MARKDOWN = "text/markdown"
+_LATEX = "text/latex"
 # Drawn by the front end whatever they hold.
 _DATA = frozenset({PLOTLY, WIDGET, GRID})
 # MyST-NB would put these into the page as they are.
@@ -50,12 +53,14 @@ class FigureRenderer:
     ]
 
     @staticmethod
-    def handle_mime(renderer: object, data: Any, inline: bool) -> list[nodes.Element] | None:  # noqa: ARG004, FBT001, ANN401  MyST-NB's protocol
+    def handle_mime(_renderer: object, data: Any, inline: bool) -> list[nodes.Element] | None:  # noqa: FBT001, ANN401  MyST-NB's protocol
         """Return the output as inert data, or `None` to leave it to MyST-NB."""
         if data.mime_type in _DATA:
             return _drawn(data.mime_type, data.content)
         if data.mime_type == _JAVASCRIPT:
             return _drawn(_HTML, f"<script>{_unclosed(data.string)}</script>")
+        if data.mime_type == _LATEX and not inline:
+            return [latex_output(data.string)]
         if data.mime_type in _FOREIGN and _BRINGS_SCRIPT.search(data.string):
             return _drawn(data.mime_type, data.string)
         return None

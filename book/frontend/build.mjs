@@ -4,7 +4,7 @@ import { build } from "esbuild";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { writeFrame } from "./bundling/frame.mjs";
-import { bundleMathJax } from "./bundling/mathjax.mjs";
+import { copyKatex } from "./bundling/katex.mjs";
 import { writeLicences } from "./bundling/licences.mjs";
 
 const DIST = new URL("dist/", import.meta.url);
@@ -48,6 +48,7 @@ async function bundle() {
       names: "src/names/names.ts",
       finder: "src/finder/finder.ts",
       early: "src/reading/early.ts",
+      formulas: "src/formulas/formulas.ts",
     },
     ...SCRIPTS,
     outdir: path("."),
@@ -67,8 +68,9 @@ const STEPS = [
   ["with an edit", ["editor.js"], null],
   ["with the chat", ["chat.js"], null],
   ["with a search", ["finder.js"], 100],
+  ["with a live formula", ["formulas.js"], 85],
 ];
-const OTHERS = ["page.css", "widgets.css", "frame.html", "vendor/mathjax/math.js"];
+const OTHERS = ["page.css", "widgets.css", "frame.html", "vendor/katex/katex.css"];
 
 async function report() {
   const kb = (count) => `${(count / 1000).toFixed(1)} kB`.padStart(9);
@@ -84,6 +86,6 @@ async function report() {
 await rm(DIST, { recursive: true, force: true });
 await mkdir(DIST, { recursive: true });
 const inputs = await bundle();
-await bundleMathJax(DIST);
+await copyKatex(DIST);
 await writeLicences(new URL("THIRD-PARTY-LICENSES.txt", DIST), inputs);
 await report();

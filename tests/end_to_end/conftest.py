@@ -1,4 +1,4 @@
-"""One served book and one browser for all end-to-end tests."""
+"""One served book, one served kitchen sink, and one browser for all end-to-end tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import kitchen_sink
 import pytest
 from watched_page import Watched
 
@@ -39,4 +40,26 @@ def browser() -> Iterator[Browser]:
 def watched(browser: Browser, address: str) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     yield Watched(context.new_page(), address)
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def kitchen() -> Path:
+    return kitchen_sink.build()
+
+
+@pytest.fixture(scope="module")
+def kitchen_address(kitchen: Path) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        with served_book(Path(folder), site=kitchen) as url:
+            yield url
+
+
+@pytest.fixture
+def sink(browser: Browser, kitchen_address: str) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    watched = Watched(context.new_page(), kitchen_address)
+    watched.page.goto(kitchen_address)
+    yield watched
     context.close()

@@ -313,13 +313,39 @@ def test_the_theme_is_chosen_before_the_first_paint(browser: Browser, theme: str
     context.close()
 
 
-def test_mathjax_waits_until_the_reader_gets_going(page: Page) -> None:
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(500)
-    assert not page.evaluate("() => !!window.MathJax?.startup"), "formulas stand in closed folds further down"
-    page.get_by_role("radio", name="Look closer").check()
-    expect(page.locator(".math mjx-container").first).to_be_visible(timeout=15_000)
-    assert page.locator(".math").count() == page.locator(".math mjx-container").count()
+def test_formulas_are_set_without_a_script_and_only_their_fonts_are_fetched(browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rsplit("/", 1)[1]))
+    page.goto(ROOT + "kb/documents/self-attention.html")
+    formula = page.locator(".math .katex-html").first
+    formula.scroll_into_view_if_needed()
+    expect(formula).to_be_visible()
+    expect(page.locator(".math math").first).to_contain_text("softmax")
+    fonts = {name for name in asked if name.endswith(".woff2")}
+    assert fonts == {"KaTeX_Main-Regular.woff2", "KaTeX_Math-Italic.woff2"}
+    context.close()
+
+
+def test_a_copied_formula_is_what_was_typed(page: Page) -> None:
+    page.goto(ROOT + "kb/documents/self-attention.html")
+    copied = page.evaluate(
+        """() => {
+          const formula = document.querySelector(".math");
+          const range = document.createRange();
+          range.setStart(formula.parentElement, 0);
+          // The selection ends in the middle of the formula.
+          range.setEnd(formula.querySelector(".katex-html .mord"), 0);
+          getSelection().removeAllRanges();
+          getSelection().addRange(range);
+          const data = new DataTransfer();
+          document.dispatchEvent(new ClipboardEvent("copy", { clipboardData: data, bubbles: true, cancelable: true }));
+          return data.getData("text/plain");
+        }"""
+    )
+    assert copied.startswith("The output at a destination is the sum")
+    assert copied.endswith(r"attention is $\mathrm{softmax}(Q K^\top / \sqrt{d_\mathrm{head}})\, V$")
 
 
 def test_a_figure_keeps_its_height_when_the_window_changes(page: Page) -> None:

@@ -55,8 +55,8 @@ def test_every_page_opens_without_a_foreign_request_or_an_error(watched: Watched
     page.goto(address + path, wait_until="networkidle")
     page.evaluate("() => window.tlHydrateAll()")
     expect(page.locator("h1").first).to_be_visible()
-    assert page.locator("mjx-container").count() == page.locator(".math mjx-container").count()
-    assert page.locator(".math").count() == page.locator(".math mjx-container").count(), "maths that stayed raw"
+    assert page.locator(".math").count() == page.locator(".math .katex").count(), "maths that stayed raw"
+    assert page.locator("script[src*=formulas]").count() == 0, "a page needs no script for its formulas"
     watched.assert_clean()
 
 

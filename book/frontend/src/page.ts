@@ -1,7 +1,6 @@
 // Entry of every page: stored outputs, cell toolbars, status line and the chat button. Everything heavy loads later.
 
 import { ChatButton } from "./chat/button";
-import { noteFormulas } from "./cells/export";
 import { Notebook } from "./cells/notebook";
 import { foldStoredErrors } from "./cells/stored_errors";
 import { drawFrame } from "./figures/isolated_frame";
@@ -17,7 +16,6 @@ import { startReading } from "./reading/reading";
 function main(): void {
   const config = readConfig(document);
   const { signal } = new AbortController();
-  noteFormulas(document);
   const host: Host = {
     config,
     reader: new Reader(siteUrl(config, "")),

@@ -2,6 +2,7 @@
 
 import type { CellOutputs, LiveKernel, KernelEvents, MimeBundle } from "./live/contract";
 import type { EditorOptions, MountedEditor } from "./editor/contract";
+import type { FormulasPart } from "./formulas/contract";
 import type { CellNames } from "./names/contract";
 import type { PageConfig } from "./page_config";
 import { siteUrl } from "./page_config";
@@ -63,6 +64,7 @@ interface Parts {
   chat: ChatPart;
   widgets: WidgetsPart;
   finder: FinderPart;
+  formulas: FormulasPart;
 }
 
 declare global {

@@ -11,8 +11,7 @@ extensions = [
 ]
 root_doc = "index"
 exclude_patterns = ["conf.py"]
-myst_enable_extensions = ["dollarmath"]
-mathjax_path = "vendor/mathjax/math.js"
+myst_enable_extensions = ["amsmath", "dollarmath"]
 nb_execution_mode = "cache"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True

@@ -2,18 +2,11 @@
 
 import type { PageConfig } from "../page_config";
 import type { Cell } from "./cell";
-import { blockMarkdown, TEX } from "./markdown";
+import { blockMarkdown } from "./markdown";
 
 export type Part =
   | { readonly kind: "prose"; readonly text: string }
   | { readonly kind: "code"; readonly text: string; readonly tags: readonly string[] };
-
-/** Remember the formulas before they are drawn. */
-export function noteFormulas(root: ParentNode): void {
-  for (const math of root.querySelectorAll<HTMLElement>(".math")) {
-    if (!math.querySelector("mjx-container")) math.dataset[TEX] = math.textContent ?? "";
-  }
-}
 
 export function exportPage(config: PageConfig, cells: readonly Cell[], format: "notebook" | "script"): void {
   const parts = partsOf(cells);

@@ -1,9 +1,9 @@
 // Owns turning the page's prose back into Markdown. Pure; what it does not know becomes its plain text.
 
+import { typedIn } from "../figures/formula_text";
+
 /** Parts of the page that are no prose. */
-const SKIPPED = "script, style, button, .headerlink, .tl-kernel-bar, .tl-notice, .cell, mjx-assistive-mml, [hidden], nav, iframe";
-/** Where the page's code keeps a formula before it is drawn. */
-export const TEX = "tex";
+const SKIPPED = "script, style, button, .headerlink, .tl-kernel-bar, .tl-notice, .cell, [hidden], nav, iframe";
 
 /** The Markdown of one block; empty for what is no prose. */
 export function blockMarkdown(element: Element): string {
@@ -100,6 +100,5 @@ function spaced(node: Element, text: string): string {
 }
 
 function tex(element: Element): string {
-  const kept = element instanceof HTMLElement ? element.dataset[TEX] : undefined;
-  return (kept ?? element.textContent ?? "").trim().replace(/^\\[([]|\\[)\]]$/g, "").trim();
+  return typedIn(element) ?? (element.textContent ?? "").trim();
 }

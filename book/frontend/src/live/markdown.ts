@@ -1,7 +1,8 @@
-// Owns how Markdown and LaTeX outputs become page content: HTML through the sanitiser, formulas left for MathJax.
+// Owns how Markdown and LaTeX outputs become page content: HTML through the sanitiser, formulas left to be set.
 
 import { Marked, type TokenizerAndRendererExtension } from "marked";
 import { el } from "../dom";
+import { delimited } from "../formulas/pieces";
 import { sanitise } from "./sanitise";
 
 /** Formulas are taken out before Markdown can read their underscores as emphasis. */
@@ -34,14 +35,6 @@ export function markdownView(source: string): HTMLElement {
 
 export function latexView(source: string): HTMLElement {
   return el("div", { class: "tl-latex tl-scroll", tabindex: "0" }, delimited(source));
-}
-
-/** `$…$` as `\(…\)`; what has no marks at all is one formula. */
-export function delimited(source: string): string {
-  const text = source
-    .replace(/\$\$([^$]+)\$\$/g, (_, tex: string) => `\\[${tex}\\]`)
-    .replace(/\$(?!\s)([^$\n]*[^$\s\\])\$(?!\d)/g, (_, tex: string) => `\\(${tex}\\)`);
-  return /\\[([]|\\begin\{/.test(text) ? text : `\\[${text}\\]`;
 }
 
 function escaped(text: string): string {

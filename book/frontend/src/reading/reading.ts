@@ -1,9 +1,9 @@
 // Owns what serves reading on every page: terms, depth, progress, keys, and the doors to search, glossary and help.
 
 import { loadPart, type FinderPart, type Host } from "../parts";
+import { copyFormulasAsTyped } from "./copying";
 import { depthSwitch } from "./depth";
 import { isTypedInto, Keys } from "./keys";
-import { setFormulasInTime } from "./maths";
 import { Progress } from "./progress";
 import { reachScrollable } from "./scrollable";
 import { Settings } from "./settings";
@@ -15,7 +15,7 @@ export function startReading(host: Host, signal: AbortSignal): void {
   const settings = new Settings();
   new Tooltips(host.config, signal);
   reachScrollable(signal);
-  setFormulasInTime(host.config, signal);
+  copyFormulasAsTyped(signal);
   new Progress(host.config, settings, signal);
   const depth = depthSwitch(settings, signal);
   if (depth) document.querySelector("article h1")?.after(depth);

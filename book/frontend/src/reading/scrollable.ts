@@ -1,6 +1,6 @@
 // Owns that what scrolls sideways can be reached by keyboard. The theme looks once, when folds are still closed.
 
-const SCROLLABLE = ".bd-article pre, .cell_output .output, .bd-article div.math, .pst-scrollable-table-container";
+const SCROLLABLE = ".bd-article pre, .cell_output .output, .bd-article .katex-display, .pst-scrollable-table-container";
 
 export function reachScrollable(signal: AbortSignal): void {
   let isDue = false;
