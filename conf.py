@@ -24,6 +24,7 @@ extensions = [
     "sphinx_design",
     "book.extensions.mime",
     "book.extensions.page",
+    "book.extensions.pictures",
     "book.extensions.api",
     "book.extensions.execution",
     "book.extensions.accessible",

@@ -188,7 +188,8 @@ def _build_book(session: nox.Session, *, into: Path = SITE, options: tuple[str, 
     sources = [
         ROOT / name for name in ("index.md", "conf.py", "constraints.txt", "book", "lessons", "tlab", "kb/documents")
     ]
-    state = _digest(*sources, *options)
+    # A browser that came later makes the pictures that were left out.
+    state = _digest(*sources, *options, "with pictures" if _found_browser() else "")
     stamp = into / ".built"
     if _is_done(stamp, state):
         return
@@ -200,6 +201,8 @@ def _build_book(session: nox.Session, *, into: Path = SITE, options: tuple[str, 
     # Two lessons run side by side, each on one thread: threads that wait for each other cost more than they bring.
     environment = {"OMP_NUM_THREADS": "1", "IPYTHONDIR": str(_quiet_ipython())}
     session.run(PYTHON, "-m", "sphinx", *flags, ".", str(into), env=environment)
+    if not any((into / "_static" / "figures").glob("*.svg")):
+        session.log("Figures have no pictures, as no Chromium drew them; the pages draw them when they come into view.")
     stamp.write_text(state)
 
 
@@ -212,9 +215,14 @@ def _quiet_ipython() -> Path:
     return profile.parent
 
 
+def _found_browser() -> str | None:
+    """Return the Chromium that is here, if there is one."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def _browser(session: nox.Session) -> str:
     """Return the path of a Chromium, installing Debian's if there is none and that is possible."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = _found_browser()
     if not found and shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
         session.run("apt-get", "update", "-qq", silent=True)
         session.run("apt-get", "install", "-y", "-qq", "chromium", silent=True)
@@ -229,7 +237,8 @@ def _browser(session: nox.Session) -> str:
 
 def _ready(session: nox.Session, *extras: str) -> None:
     """Do all that a served book needs: packages, front end, model, pages."""
-    _install(session, *extras)
+    # Where there is a browser it draws the pictures of figures, driven by playwright; none is installed for that.
+    _install(session, *{*extras, *(["print"] if _found_browser() else [])})
     _build_front_end(session)
     _fetch_model(session)
     _build_book(session)

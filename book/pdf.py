@@ -23,9 +23,10 @@ _SKIPPED = {"search.html", "genindex.html"}
 _MARGIN: PdfMargins = {"top": "18mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 # A4 less its margins, in CSS pixels: figures are laid out on the screen for the width that they are printed at.
 _PRINT_WIDTH: ViewportSize = {"width": 673, "height": 950}
-_UNDRAWN = """() => [...document.querySelectorAll('.tl-output')].filter(output => {
-  const drawn = output.querySelector('.js-plotly-plot .main-svg, iframe, .tl-widgets > *, .tl-grid');
-  return !drawn || drawn.getBoundingClientRect().height < 20;
+_DRAWN = ".tl-picture img, .js-plotly-plot .main-svg, iframe, .tl-widgets > *, .tl-grid"
+_UNDRAWN = """drawn => [...document.querySelectorAll('.tl-output')].filter(output => {
+  const shown = one => one.getBoundingClientRect().height >= 20 && one.naturalWidth !== 0;
+  return ![...output.querySelectorAll(drawn)].some(shown);
 }).length"""
 
 
@@ -54,8 +55,8 @@ def print_book(pages: Path, folder: Path) -> list[Path]:
 
 def _print(page: Page, source: Path, target: Path) -> None:
     page.goto(source.as_uri())
-    page.evaluate("() => window.tlHydrateAll()")
-    undrawn = page.evaluate(_UNDRAWN)
+    page.evaluate("() => window.tlHydrateAll({ picturesWillDo: true })")
+    undrawn = page.evaluate(_UNDRAWN, _DRAWN)
     if undrawn:
         raise RuntimeError(f"figure not drawn: expected all, got {undrawn} empty at {source}; open the page to see why")
     page.emulate_media(media="print")

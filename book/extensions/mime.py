@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from html import escape
+from html import escape, unescape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
@@ -19,10 +19,24 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from book.extensions.maths import latex_output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata
 
-__all__ = ["GRID", "PLOTLY", "WIDGET", "BookPaths", "FigureRenderer", "TextTwins", "setup"]
+__all__ = [
+    "GRID",
+    "PLOTLY",
+    "WIDGET",
+    "BookPaths",
+    "FigureRenderer",
+    "TextTwins",
+    "drawn_outputs",
+    "inert",
+    "is_drawn",
+    "parts_of",
+    "setup",
+]
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -38,7 +52,10 @@ _FOREIGN = frozenset({_HTML, _MARKDOWN})
 _BRINGS_SCRIPT = re.compile(
     r"<\s*(script|iframe|object|embed|meta|base|form|link)\b|\son\w+\s*=|javascript:", re.IGNORECASE
 )
-_CLOSING = "</div>"
+_INERT = re.compile(
+    r'<div class="tl-output" data-mime="([^"]+)"><script type="application/json">(.*?)</script>', re.DOTALL
+)
+_TWIN = re.compile(r'<pre class="tl-twin"[^>]*>(.*?)</pre>', re.DOTALL)
 
 
 class FigureRenderer:
@@ -73,16 +90,10 @@ class TextTwins(SphinxPostTransform):
 
     def run(self, **_: object) -> None:
         """Walk the outputs of the page."""
-        for bundle in self.document.findall(nodes.container):
-            if bundle.get("nb_element") != "mime_bundle":
-                continue
-            forms = {form["mime_type"]: form for form in bundle.children}
-            drawn = next((raw for form in forms.values() for raw in form.findall(_is_drawn)), None)
-            if drawn is None or "text/plain" not in forms:
-                continue
-            twin = f'<pre class="tl-twin">{escape(forms["text/plain"].astext())}</pre>{_CLOSING}'
-            drawn.children[0] = nodes.Text(drawn.astext().removesuffix(_CLOSING) + twin)
-            drawn.rawsource = drawn.astext()
+        for node, twin in drawn_outputs(self.document):
+            mime_type, data = parts_of(node.astext())[:2]
+            node.rawsource = inert(mime_type, data, f'<pre class="tl-twin">{escape(twin)}</pre>' if twin else "")
+            node.children[:] = [nodes.Text(node.rawsource)]
 
 
 class BookPaths(SphinxPostTransform):
@@ -102,7 +113,7 @@ class BookPaths(SphinxPostTransform):
 
 def _drawn(mime_type: str, content: object) -> list[nodes.Element]:
     # Marked by an attribute: a class would make docutils wrap it in one more element.
-    return [nodes.raw(text=_inert(mime_type, content), format="html", tl_drawn=True)]
+    return [nodes.raw(text=inert(mime_type, _embeddable(content)), format="html", tl_drawn=True)]
 
 
 def _unclosed(script: str) -> str:
@@ -110,14 +121,41 @@ def _unclosed(script: str) -> str:
     return re.sub(r"</(?=script)", r"<\\/", script, flags=re.IGNORECASE)
 
 
-def _is_drawn(node: nodes.Node) -> bool:
+def _embeddable(content: object) -> str:
+    # Inside a script element "</script" and "<!--" mean something; in JSON any "<" may be written as an escape.
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+def drawn_outputs(document: nodes.document) -> Iterator[tuple[nodes.raw, str]]:
+    """Go through the outputs of a page that need a script: each with its text twin, which may be empty."""
+    for bundle in document.findall(nodes.container):
+        if bundle.get("nb_element") != "mime_bundle":
+            continue
+        forms = {form["mime_type"]: form for form in bundle.children}
+        drawn = next((raw for form in forms.values() for raw in form.findall(is_drawn)), None)
+        if drawn is not None:
+            yield drawn, forms["text/plain"].astext() if "text/plain" in forms else ""
+
+
+def is_drawn(node: nodes.Node) -> bool:
+    """Say whether a node is the HTML of an output that needs a script."""
     return isinstance(node, nodes.raw) and bool(node.get("tl_drawn"))
 
 
-def _inert(mime_type: str, content: object) -> str:
-    # Inside a script element "</script" and "<!--" mean something; in JSON any "<" may be written as an escape.
-    data = json.dumps(content, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    return f'<div class="tl-output" data-mime="{mime_type}"><script type="application/json">{data}</script>{_CLOSING}'
+def parts_of(html: str) -> tuple[str, str, str]:
+    """Return what the HTML of an inert output was made of: its MIME type, its JSON, and its text twin."""
+    found = _INERT.match(html)
+    if found is None:
+        raise ValueError(f"output unreadable: expected a div.tl-output, got {html[:60]!r}; see book/extensions/mime.py")
+    twin = _TWIN.search(html, found.end())
+    return found[1], found[2], unescape(twin[1]) if twin else ""
+
+
+def inert(mime_type: str, data: str, shown: str = "") -> str:
+    """Return the HTML of an output that does nothing by itself: its JSON, and what is shown until it is drawn."""
+    return (
+        f'<div class="tl-output" data-mime="{mime_type}"><script type="application/json">{data}</script>{shown}</div>'
+    )
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -1,4 +1,4 @@
-"""Leaves out of the finished book what theme and Sphinx bring and no page uses: icons, their fonts, a second search.
+"""Leaves out of the finished book what no page of it uses: the theme's icons and their fonts, a second search.
 
 Icons are drawn by `book.css`; a test opens every kind of page and fails when one asks for a file that is not there.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["setup", "slimmer"]
 
 _UNUSED = (
+    "pictures.js",  # the build's own
     "doctools.js",
     "sphinx_highlight.js",
     "searchtools.js",

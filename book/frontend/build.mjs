@@ -1,7 +1,7 @@
 // Builds dist/: classic scripts that work from a server and from file://, their CSS, and the libraries they bring.
 
 import { build } from "esbuild";
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { writeFrame } from "./bundling/frame.mjs";
 import { copyKatex } from "./bundling/katex.mjs";
@@ -49,6 +49,7 @@ async function bundle() {
       finder: "src/finder/finder.ts",
       early: "src/reading/early.ts",
       formulas: "src/formulas/formulas.ts",
+      pictures: "src/pictures/pictures.ts",
     },
     ...SCRIPTS,
     outdir: path("."),
@@ -70,7 +71,7 @@ const STEPS = [
   ["with a search", ["finder.js"], 100],
   ["with a live formula", ["formulas.js"], 85],
 ];
-const OTHERS = ["page.css", "widgets.css", "frame.html", "vendor/katex/katex.css"];
+const OTHERS = ["page.css", "widgets.css", "frame.html", "vendor/katex/katex.css", "vendor/plotly-cartesian.min.js"];
 
 async function report() {
   const kb = (count) => `${(count / 1000).toFixed(1)} kB`.padStart(9);
@@ -87,5 +88,6 @@ await rm(DIST, { recursive: true, force: true });
 await mkdir(DIST, { recursive: true });
 const inputs = await bundle();
 await copyKatex(DIST);
+await copyFile(new URL("node_modules/plotly.js-cartesian-dist-min/plotly-cartesian.min.js", import.meta.url), path("vendor/plotly-cartesian.min.js"));
 await writeLicences(new URL("THIRD-PARTY-LICENSES.txt", DIST), inputs);
 await report();

@@ -188,7 +188,7 @@ _ROOMS: dict[str, _Room] = {
     "kb": _Room(("kb",)),
     "book": _Room(("book",)),
     "book.extensions": _Room(
-        ("book.extensions", "kb.documents"),
+        ("book.extensions", "book.pictures", "kb.documents"),
         frozenset({"sphinx", "docutils", "jupyter_cache", "myst_nb", "myst_parser", "nbformat", "markdown_it", "bs4"}),
     ),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 from pypdf import PdfReader
 
 from book.browser import chromium
@@ -82,6 +83,23 @@ def test_the_pdf_is_tagged_drawn_and_not_blank(unpacked: Path, tmp_path: Path) -
     tour = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "lessons-tour.pdf").pages)
     assert "Paris" in tour
     assert "Likeliest next tokens" in tour, "the title that only a drawn figure shows"
+
+
+def test_paper_shows_the_light_picture_of_each_figure_and_needs_no_plotly(browser: Browser, unpacked: Path) -> None:
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((unpacked / "lessons" / "ablation.html").as_uri())
+    page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    pictures = page.locator(".tl-picture")
+    assert pictures.count() >= 3
+    for picture in pictures.all():
+        image = picture.locator("img:visible")
+        expect(image).to_have_count(1)
+        assert "-light.svg" in str(image.evaluate("image => image.decode().then(() => image.currentSrc)"))
+    assert [url for url in asked if "plotly" in url and url.endswith(".js") and "/vendor/" in url] == []
+    context.close()
 
 
 def test_an_untagged_or_blank_pdf_is_refused(browser: Browser, tmp_path: Path) -> None:

@@ -12,8 +12,16 @@ import pytest
 from benchmarks.served_book import SITE
 from book.extensions.mime import GRID, PLOTLY, WIDGET, FigureRenderer
 
+# A figure's picture stands in an element of its own, before the twin.
 OUTPUT = re.compile(
-    r'<div class="tl-output" data-mime="([^"]+)"><script type="application/json">(.*?)</script>(.*?)</div>', re.DOTALL
+    r'<div class="tl-output" data-mime="([^"]+)"><script type="application/json">(.*?)</script>'
+    r'((?:<div class="tl-figure.*?</div>)?.*?)</div>',
+    re.DOTALL,
+)
+PICTURED = re.compile(
+    r'<div class="tl-figure tl-picture"[^>]*>.*</div>'
+    r'<details class="tl-twin-details"><summary>As text</summary>(<pre class="tl-twin".*</pre>)</details>',
+    re.DOTALL,
 )
 
 
@@ -92,7 +100,9 @@ def test_every_drawn_output_of_a_built_lesson_has_its_text_twin(lesson: str) -> 
     for mime_type, data, rest in outputs:
         assert mime_type in {PLOTLY, "text/html"}
         json.loads(data)
-        twin = re.fullmatch(r'<pre class="tl-twin">(.*)</pre>', rest, re.DOTALL)
+        pictured = PICTURED.fullmatch(rest)
+        assert (pictured is not None) == (mime_type == PLOTLY)
+        twin = re.fullmatch(r'<pre class="tl-twin"[^>]*>(.*)</pre>', pictured[1] if pictured else rest, re.DOTALL)
         assert twin is not None, f"no text twin beside {data[:80]}"
         assert len(unescape(twin[1]).split()) > 5
         assert len(data) < 300_000

@@ -151,6 +151,8 @@ def test_pictures_and_figures(sink: Watched, mode: str) -> None:
         cell = cell_under(sink.page, heading)
         output = run(cell) if mode == "live" else cell.locator(".cell_output")
         cell.scroll_into_view_if_needed()
+        if heading == "Figures":
+            output.locator(".tl-figure").hover()
         expect(output.locator(selector).first).to_be_attached(timeout=LIVE_MS)
     scripted = cell_under(sink.page, "HTML that brings scripts")
     output = run(scripted) if mode == "live" else scripted.locator(".cell_output")

@@ -349,11 +349,14 @@ def test_a_copied_formula_is_what_was_typed(page: Page) -> None:
 
 
 def test_a_figure_keeps_its_height_when_the_window_changes(page: Page) -> None:
-    page.locator(".tl-output").first.scroll_into_view_if_needed()
     figure = page.locator(".tl-figure").first
+    pictured = figure.bounding_box()
+    figure.hover()
     expect(figure.locator(".main-svg").first).to_be_visible(timeout=15_000)
     height = figure.bounding_box()
     assert height is not None
+    assert pictured is not None
+    assert height["height"] == pictured["height"]
     for width in (800, 1280):
         page.set_viewport_size({"width": width, "height": 900})
         # plotly waits for the reader to be done with the window.

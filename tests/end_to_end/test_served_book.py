@@ -84,6 +84,8 @@ def test_a_cell_runs_live_and_an_edited_cell_gives_another_result(watched: Watch
     cell.get_by_role("button", name="Reset").click()
     expect(cell).to_have_attribute("data-state", "stored")
     expect(cell.locator(".cell_input")).to_contain_text("tlab.predict(model")
+    expect(output.locator(".tl-picture img").first).to_be_visible()
+    output.locator(".tl-figure").hover()
     expect(output.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     watched.assert_clean()
 

@@ -5,7 +5,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 const MODULES = new URL("../node_modules/", import.meta.url);
 
 /** Copied as files, so esbuild does not see them. */
-const COPIED = ["katex", "requirejs", "d3", "jquery"];
+const COPIED = ["katex", "plotly.js-cartesian-dist-min", "requirejs", "d3", "jquery"];
 
 /** Packages that name a licence without shipping its text. */
 const TEXTS = [

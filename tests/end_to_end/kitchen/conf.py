@@ -8,6 +8,7 @@ extensions = [
     "book.extensions.maths",
     "book.extensions.mime",
     "book.extensions.page",
+    "book.extensions.pictures",
 ]
 root_doc = "index"
 exclude_patterns = ["conf.py"]

@@ -2,6 +2,7 @@
 
 import { el } from "../dom";
 import type { Assistant } from "../editor/contract";
+import { expectFigures } from "../figures/pictured";
 import type { CellError } from "../live/contract";
 import { placeInCell } from "../live/place";
 import type { Host, LivePart } from "../parts";
@@ -111,6 +112,7 @@ export class Cell {
     this.say(null);
     this.code.mark(null);
     this.#shown.classList.add("tl-stale");
+    expectFigures(this.host, this.#stored);
     this.#output.closest("details")?.setAttribute("open", "");
     this.toolbar.count(null);
     this.toolbar.startClock();

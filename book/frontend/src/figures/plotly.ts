@@ -1,4 +1,4 @@
-// Owns plotly: one copy of it, loaded when the first figure needs it. The only module that calls it.
+// Owns plotly: the part of it that a figure needs, loaded when the first such figure does. The only module that calls it.
 
 import { loadScript } from "../parts";
 import { siteUrl, type PageConfig } from "../page_config";
@@ -20,11 +20,19 @@ declare global {
 /** Few buttons, so that they leave the title readable. */
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] };
 
+/** A third of the size, and enough for nearly every figure: plots on two axes. */
+const CARTESIAN = "_static/vendor/plotly-cartesian.min.js";
+const WHOLE = "_static/vendor/plotly.min.js";
+export type Bundle = typeof CARTESIAN | typeof WHOLE;
+
+/** The kinds of trace that the smaller bundle draws. */
+export const CARTESIAN_TRACES: ReadonlySet<string> = new Set(
+  "bar box contour heatmap histogram histogram2d histogram2dcontour image pie scatter scatterternary violin".split(" "),
+);
+
 export async function drawFigure(config: PageConfig, target: HTMLElement, figure: unknown, signal: AbortSignal): Promise<void> {
   const { data, layout = {}, frames } = asFigure(figure);
-  await loadScript(siteUrl(config, "_static/vendor/plotly.min.js"));
-  const plotly = window.Plotly;
-  if (!plotly) throw new Error("plotly.min.js: expected window.Plotly, got none");
+  const plotly = await loadPlotly(config, bundleFor(figure));
   if (signal.aborted) return;
   const colours = (): Layout => themed(layout, coloursOf(target), target.clientWidth);
   // On a resize plotly takes its place's height for its own: without one the figure would fold up.
@@ -33,6 +41,37 @@ export async function drawFigure(config: PageConfig, target: HTMLElement, figure
   // Dropping a whole layout on a theme change would lose the reader's zoom: only the colours are set again.
   onThemeChange(() => void plotly.relayout(target, colourKeys(colours())), signal);
   signal.addEventListener("abort", () => plotly.purge(target));
+}
+
+/** The smallest bundle that draws every trace of a figure; a trace without a type is a scatter plot. */
+export function bundleFor(figure: unknown): Bundle {
+  const { data, frames } = (figure ?? {}) as { data?: unknown; frames?: unknown };
+  const later = Array.isArray(frames) ? frames.map((frame: { data?: unknown } | null) => frame?.data) : [];
+  const traces = [data, ...later].flatMap((list) => (Array.isArray(list) ? (list as ({ type?: unknown } | null)[]) : []));
+  const areHeld = traces.every((trace) => trace?.type === undefined || CARTESIAN_TRACES.has(String(trace.type)));
+  return areHeld ? CARTESIAN : WHOLE;
+}
+
+const loaded = new Map<Bundle, Plotly>();
+
+/** Load a bundle, unless the whole of plotly is here. Each figure keeps the copy that drew it: two may be on one page. */
+export async function loadPlotly(config: PageConfig, bundle: Bundle): Promise<Plotly> {
+  const known = loaded.get(WHOLE) ?? loaded.get(bundle);
+  if (known) return known;
+  await loadScript(siteUrl(config, bundle));
+  const plotly = loaded.get(bundle) ?? window.Plotly;
+  if (!plotly) throw new Error(`${bundle}: expected window.Plotly, got none`);
+  loaded.set(bundle, plotly);
+  return plotly;
+}
+
+/** Have the browser fetch a bundle when it has nothing better to do; it is not run yet. */
+export function prefetchPlotly(config: PageConfig, bundle: Bundle): void {
+  const link = document.createElement("link");
+  link.rel = "prefetch";
+  link.as = "script";
+  link.href = siteUrl(config, bundle);
+  document.head.append(link);
 }
 
 function asFigure(raw: unknown): FigureJson {

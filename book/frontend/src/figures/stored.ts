@@ -1,14 +1,20 @@
-// Owns bringing stored outputs to life: near the viewport, before printing, or all at once when asked.
+// Owns bringing stored outputs to life: near the viewport, or where they have a picture when the reader turns to it.
 
 import type { MimeBundle } from "../live/contract";
 import { loadPart, type Host } from "../parts";
+import { enliven, pictureIn, pictureLoaded, prefetchInTime, storedFigure, whenTurnedTo } from "./pictured";
 import { figureView, frameView } from "./views";
 
 declare global {
   interface Window {
-    /** Bring every stored output to life; resolves when all are drawn. */
-    tlHydrateAll?: () => Promise<void>;
+    /** Bring every stored output to life, those with a picture too unless it will do; resolves when all are drawn. */
+    tlHydrateAll?: (options?: HydrateOptions) => Promise<void>;
   }
+}
+
+export interface HydrateOptions {
+  /** For print: a figure that has a picture is shown by it. */
+  readonly picturesWillDo?: boolean;
 }
 
 export class StoredOutputs {
@@ -17,13 +23,18 @@ export class StoredOutputs {
 
   constructor(private readonly host: Host, private readonly signal: AbortSignal) {
     this.#elements = [...document.querySelectorAll<HTMLElement>(".tl-output")];
-    window.tlHydrateAll = () => this.hydrateAll();
-    window.addEventListener("beforeprint", () => void this.hydrateAll(), { signal });
+    window.tlHydrateAll = (options) => this.hydrateAll(options);
+    window.addEventListener("beforeprint", () => void this.hydrateAll({ picturesWillDo: true }), { signal });
     this.#watch();
   }
 
-  async hydrateAll(): Promise<void> {
-    await Promise.all(this.#elements.map((element) => this.#hydrate(element)));
+  async hydrateAll({ picturesWillDo = false }: HydrateOptions = {}): Promise<void> {
+    await Promise.all(
+      this.#elements.map((element) => {
+        const picture = picturesWillDo ? pictureIn(element) : null;
+        return picture ? pictureLoaded(picture) : this.#hydrate(element);
+      }),
+    );
     await Promise.all([...document.querySelectorAll("iframe.tl-isolated")].map((frame) => whenSized(frame)));
   }
 
@@ -38,22 +49,40 @@ export class StoredOutputs {
       },
       { rootMargin: "400px" },
     );
-    for (const element of this.#elements) observer.observe(element);
     this.signal.addEventListener("abort", () => observer.disconnect());
+    let hasPictures = false;
+    for (const element of this.#elements) {
+      const picture = pictureIn(element);
+      if (!picture) observer.observe(element);
+      else whenTurnedTo(picture, () => void this.#hydrate(element), this.signal);
+      hasPictures ||= picture !== null;
+    }
+    if (hasPictures) prefetchInTime(this.host, this.signal);
   }
 
   #hydrate(element: HTMLElement): Promise<void> {
     const known = this.#drawing.get(element);
     if (known) return known;
-    const drawing = hydrate(this.host, element, this.signal);
+    const picture = pictureIn(element);
+    const drawing = picture ? this.#enliven(element, picture) : hydrate(this.host, element, this.signal);
     this.#drawing.set(element, drawing);
     return drawing;
+  }
+
+  /** What fails shows why and may be tried again: the server may be back by then. */
+  async #enliven(element: HTMLElement, picture: HTMLElement): Promise<void> {
+    try {
+      await enliven(this.host, picture, storedFigure(element), this.signal);
+      element.dataset["hydrated"] = "true";
+    } catch {
+      this.#drawing.delete(element);
+    }
   }
 }
 
 async function hydrate(host: Host, element: HTMLElement, signal: AbortSignal): Promise<void> {
   const twin = element.querySelector(".tl-twin")?.textContent ?? "";
-  const payload: unknown = JSON.parse(element.querySelector("script")?.textContent ?? "null");
+  const payload = storedFigure(element);
   const mime = element.dataset["mime"];
   if (mime === "application/vnd.plotly.v1+json") await figureView(host, element, payload, twin, signal);
   else if (mime === "text/html" && typeof payload === "string") frameView(host, element, payload, twin, signal);
