@@ -102,6 +102,20 @@ def test_paper_shows_the_light_picture_of_each_figure_and_needs_no_plotly(browse
     context.close()
 
 
+def test_a_page_printed_as_soon_as_it_opens_shows_formulas_and_no_tex(
+    browser: Browser, unpacked: Path, tmp_path: Path
+) -> None:
+    page = browser.new_page()
+    page.goto((unpacked / "kb" / "documents" / "self-attention.html").as_uri())
+    page.pdf(path=str(tmp_path / "at-once.pdf"), tagged=True)
+    sheets = PdfReader(tmp_path / "at-once.pdf").pages
+    text = "\n".join(sheet.extract_text() for sheet in sheets)
+    assert "softmax(QK" in text
+    assert "\\mathrm" not in text
+    assert any("KaTeX" in str(font.get_object()) for sheet in sheets for font in sheet["/Resources"]["/Font"].values())
+    page.close()
+
+
 def test_an_untagged_or_blank_pdf_is_refused(browser: Browser, tmp_path: Path) -> None:
     page = browser.new_page()
     page.set_content("<title>t</title><p>text</p><div style='break-before:page'>&nbsp;</div>")

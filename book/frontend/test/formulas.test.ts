@@ -56,7 +56,7 @@ describe("a formula", () => {
   });
 
   test("is not looked for in code, nor set twice", () => {
-    const element = elementOf("<code>\\(x\\)</code><p>\\(y\\)</p>");
+    const element = elementOf("<code>\\(x\\)</code><p>\\(y\\) \\(\\nosuch\\)</p>");
     const before = element.innerHTML;
     typeset(element);
     expect(element.innerHTML).toBe(before);

@@ -5,8 +5,8 @@ import { offerPart } from "../parts";
 import { hasFormula, piecesOf, type Piece } from "./pieces";
 import { setOne, setPiece } from "./setting";
 
-/** Where TeX is only talked about, and where it is set already. */
-const LEFT_ALONE = "pre, code, kbd, samp, textarea, script, style, .math, .katex";
+/** Where TeX is only talked about, where it is set already, and where it could not be. */
+const LEFT_ALONE = "pre, code, kbd, samp, textarea, script, style, .math, .katex, .tl-unset";
 
 export function typeset(element: HTMLElement): void {
   // Neighbouring texts may hold one formula together.
