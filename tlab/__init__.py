@@ -4,7 +4,7 @@ Every experiment is one function, `verb(model, prompt, …)`, and returns one re
 a picture (`.plot()`) and a sentence (`.explain()`). Importing loads no model and opens no connection.
 """
 
-from tlab import circuits, exercises, metrics, probe, sae, training
+from tlab import circuits, exercises, metrics, probe, sae, training, views
 from tlab.checking import check
 from tlab.differences import why_different
 from tlab.errors import TlabError
@@ -72,5 +72,6 @@ __all__ = [
     "train_tuned_lens",
     "training",
     "tuned_lens",
+    "views",
     "why_different",
 ]

@@ -11,9 +11,11 @@ __all__ = [
     "DamagedModelCache",
     "DamagedResult",
     "MissingModelSource",
+    "MissingPackage",
     "ModelTooLarge",
     "NotFinite",
     "TlabError",
+    "TooLargeForPage",
     "UnequalPrompts",
     "UnknownExercise",
     "UnknownModel",
@@ -75,7 +77,7 @@ class UnknownOption(TlabError):
 
 
 class UnusableArgument(TlabError, TypeError):
-    """An argument that the function does not have, one that is missing, or something else where the model belongs.
+    """An argument that the function does not have, one that is missing, or one of another kind than it takes.
 
     Also Python's own error for such calls.
     """
@@ -111,6 +113,18 @@ class DamagedResult(TlabError):
     """A saved result that cannot be read, or that does not lead back to an experiment."""
 
     code = "tlab-damaged-result"
+
+
+class TooLargeForPage(TlabError):
+    """Answers that a page of the book could not carry."""
+
+    code = "tlab-too-large-for-page"
+
+
+class MissingPackage(TlabError, ImportError):
+    """A package that this one view needs, and that the library does without. Also Python's own error for it."""
+
+    code = "tlab-missing-package"
 
 
 class UnequalPrompts(TlabError):

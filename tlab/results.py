@@ -47,7 +47,7 @@ class Result(ABC):
     def plot(self) -> Figure:
         """Return the picture as a plotly figure."""
         # The one door from results to views: it lets a result show itself while importing tlab stays free of plotly.
-        from tlab.views import draw  # noqa: PLC0415
+        from tlab.views.drawing import draw  # noqa: PLC0415
 
         return draw(self)
 

@@ -72,6 +72,7 @@ _ROOMS: dict[str, _Room] = {
             "tlab.results",
             "tlab.sae",
             "tlab.training",
+            "tlab.views",
         ),
         _NOTHING,
     ),
@@ -156,10 +157,11 @@ _ROOMS: dict[str, _Room] = {
         only_typing=("tlab.manifest", "tlab.models"),
     ),
     "tlab.views": _Room(("tlab.results", "tlab.views"), frozenset({"pandas", "plotly", "numpy"})),
+    "tlab.views.grid": _Room(("tlab.errors",), _NOTHING),
     "tlab.views.live_figure": _Room(
-        (),
+        ("tlab.errors", "tlab.results"),
         frozenset({"ipywidgets", "plotly", "traitlets"}),
-        only_typing=("plotly",),
+        only_typing=("plotly", "tlab.results"),
         only_lazy=("ipywidgets", "traitlets"),
     ),
     "tlab.experiments": _EXPERIMENTS,
@@ -193,8 +195,8 @@ _ROOMS: dict[str, _Room] = {
     ),
 }
 
-# A lesson uses the library, and what a reader of it knows already.
-_IN_CELLS = frozenset({"tlab", "torch", "numpy", "pandas"})
+# A lesson uses the library, and what a reader of it knows already; sliders that ask a kernel are ipywidgets'.
+_IN_CELLS = frozenset({"tlab", "torch", "numpy", "pandas", "ipywidgets"})
 _FOR_NOBODY = ("tests", "lessons", "conf", "noxfile")
 
 
@@ -313,7 +315,11 @@ def test_every_page_with_cells_was_read() -> None:
         ("tlab.views.lens", "import torch", "torch, a foreign package"),
         ("tlab.engine", "from tlab.results import Result", "tlab.results, which its room may not"),
         ("tlab.engine", "from ..kb import store", "which its room may not"),
-        ("tlab.results", "from tlab.views import draw", "tlab.views, which its room may inside a function only"),
+        (
+            "tlab.results",
+            "from tlab.views.drawing import draw",
+            "tlab.views.drawing, which its room may inside",
+        ),
         ("tlab.experiments.steer", "from tlab.models import Model", "tlab.models, which its room may for types only"),
         ("tlab.experiments.steer", "import bertviz", "bertviz, which its room may inside a function only"),
         ("kernel_service.pool", "import tlab", "tlab, which its room may not"),
@@ -335,7 +341,7 @@ def test_the_walk_finds_a_forbidden_import(module: str, code: str, said: str) ->
 @pytest.mark.parametrize(
     ("module", "code"),
     [
-        ("tlab.results", "def plot():\n    from tlab.views import draw"),
+        ("tlab.results", "def plot():\n    from tlab.views.drawing import draw"),
         ("tlab.experiments.steer", "if TYPE_CHECKING:\n    from tlab.models import Model"),
         ("tlab.engine", "import torch\nfrom tlab.sites import hook_name"),
         ("book.extensions.page", "from kb.documents import read_documents"),

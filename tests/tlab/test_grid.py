@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+import tlab
+from tlab.errors import TooLargeForPage, UnknownOption, UnusableArgument
 from tlab.views import grid
+
+if TYPE_CHECKING:
+    from tlab import Model
 
 GRID = "application/vnd.tlab.grid+json"
 
@@ -67,12 +72,52 @@ def test_tables_and_numpy_values_are_stored_as_json() -> None:
     assert data["axes"] == [{"name": "n", "values": [1, 2]}]
 
 
-@pytest.mark.parametrize("values", [{}, {"n": []}, {"n": range(201)}])
-def test_too_few_or_too_many_states_are_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="expected 1 to 200 combinations of values"):
-        grid(str, values)
+def test_a_result_is_shown_by_its_picture_and_its_text(llama: Model) -> None:
+    made = grid(lambda layer: tlab.ablate(llama, "The cat", f"L{layer}.mlp"), {"layer": [0, 1]})
+    data = made._repr_mimebundle_()[GRID]
+    expected = tlab.ablate(llama, "The cat", "L1.mlp")
+    shown = resolved(data["answers"][data["states"][1]], data["parts"])
+    assert shown["application/vnd.plotly.v1+json"] == json.loads(expected.plot().to_json())
+    assert shown["text/plain"] == expected.text()
+    assert repr(made).splitlines()[2] == f"layer = 1: {expected.text().splitlines()[0]}"
+
+
+@pytest.mark.parametrize(
+    ("values", "count", "place"), [({}, 0, "an empty mapping"), ({"n": []}, 0, "n"), ({"n": range(201)}, 201, "n")]
+)
+def test_too_few_or_too_many_states_are_refused(values: dict[str, Any], count: int, place: str) -> None:
+    said = rf"^values refused: expected 1 to 200 combinations of values, got {count} at {place}; declare fewer values"
+    with pytest.raises(UnknownOption, match=said):
+        grid(lambda **numbers: str(numbers), values)
 
 
 def test_answers_too_large_for_a_page_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected at most 300000 characters, got"):
+    with pytest.raises(
+        TooLargeForPage, match=r"at most 300000 characters together, got \d+ at 2 states; declare fewer"
+    ):
         grid(lambda n: str(n) * 200_000, {"n": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "said"),
+    [
+        (3, {"n": [1]}, r"expected a function in the first place, got 3; write lambda n"),
+        (repr, [1, 2], r"expected lists of values by the names of arguments, got \[1, 2\]; write \{'layer'"),
+        (repr, {"n": 3}, r"expected a list of values at n, got 3; write \[3\]"),
+        (repr, {"n": "abc"}, r"expected a list of values at n, got 'abc'; write \['abc'\]"),
+        (lambda n: n, {"m": [1]}, r"expected a function that takes m by name, got <lambda>: missing a required"),
+        (lambda n, m: n + m, {"n": [1]}, r"takes n by name, got <lambda>: missing a required argument: 'm'; name its"),
+    ],
+)
+def test_what_is_no_function_of_the_values_is_refused(function: Any, values: Any, said: str) -> None:  # noqa: ANN401  mistakes
+    with pytest.raises(UnusableArgument, match=said):
+        grid(function, values)
+
+
+def test_a_function_that_does_not_tell_its_arguments_is_called_all_the_same() -> None:
+    assert repr(grid(dict, {"n": [1]})) == "dict\nn = 1: {'n': 1}"
+
+
+def test_a_mistake_inside_the_function_is_shown_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError):
+        grid(lambda n: 1 / n, {"n": [0]})

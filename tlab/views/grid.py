@@ -5,13 +5,19 @@ Refuses: computing while a slider moves. The states are declared, run once, and 
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import itertools
 import json
+import math
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tlab.errors import TooLargeForPage, UnknownOption, UnusableArgument, shown
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Grid", "grid"]
 
@@ -25,7 +31,9 @@ _TWIN_ROWS = 30
 
 
 class Grid:
-    """The answers of a function for every combination of its declared values, shown under one slider a value.
+    """Answers for every combination of some values, which a page shows under one slider a value.
+
+    It is made by `tlab.views.grid`. A page shows the sliders; in text it has one line a state.
 
     Args:
         title: what the sliders belong to.
@@ -70,24 +78,30 @@ class Grid:
 
 
 def grid(function: Callable[..., object], values: Mapping[str, Sequence[object]], *, title: str = "") -> Grid:
-    """Run `function` for every combination of `values`, and return the answers under one slider a value.
+    """Run a function for every combination of values, and show the answers under one slider a value.
 
-    A figure with a slider usually needs a kernel to move. These answers are computed here, once, so the slider moves
-    in a page without a kernel too; numbers get a slider, anything else a list to choose from.
+    A figure with a slider usually needs a kernel to move. These answers are computed here, once, so that the slider
+    moves in a page without a kernel too, and in a copy of the book that was opened from a file. Numbers get a slider,
+    anything else a list to choose from. On paper and in text it is a list of its states.
 
     Args:
-        function: takes the values by name; returns a result, a figure, a table or a text.
+        function: takes the values by name; returns a result of `tlab`, a figure, a table or a text.
         values: the values of each argument: numbers, texts or truth values.
         title: what the sliders belong to; the function's name if it is left out.
 
     Returns:
-        What a notebook shows as sliders over the answers, and as one line a state in text.
+        The answers, which a notebook shows under their sliders.
+
+    Invariants:
+        Every state shows what the function returned for it. What several states share is stored once.
 
     Raises:
-        ValueError: no value, more than 200 combinations, or answers too large for a page.
+        UnusableArgument: no function, one that does not take these values, or no lists of values by name.
+        UnknownOption: no value, or more than 200 combinations.
+        TooLargeForPage: answers that together exceed 300,000 characters.
 
     Cost:
-        One call for each combination.
+        One call of the function for each combination.
 
     Example:
         >>> grid(lambda n: f"{n} squared is {n * n}", {"n": [1, 2]}, title="Squares")
@@ -95,25 +109,56 @@ def grid(function: Callable[..., object], values: Mapping[str, Sequence[object]]
         n = 1: 1 squared is 1
         n = 2: 2 squared is 4
 
+    See also: `tlab.views.live_figure`, for what is computed only when a reader asks for it.
+
     """
-    axes = {name: [_plain(value) for value in given] for name, given in values.items()}
-    count = 1
-    for given in axes.values():
-        count *= len(given)
+    axes = _axes(function, values)
+    count = math.prod(len(given) for given in axes.values())
     if not axes or not 1 <= count <= _MOST_STATES:
-        raise ValueError(
-            f"cannot lay out a grid: expected 1 to {_MOST_STATES} combinations of values, got {count if axes else 0} "
-            f"at {', '.join(axes) or 'an empty mapping'}; declare fewer values"
+        raise UnknownOption(
+            f"values refused: expected 1 to {_MOST_STATES} combinations of values, got {count if axes else 0} "
+            f"at {', '.join(axes) or 'an empty mapping'}; declare fewer values, and one at least"
         )
     states = (dict(zip(axes, state, strict=True)) for state in itertools.product(*axes.values()))
-    made = Grid(title or function.__name__, axes, [_bundle(function(**state)) for state in states])
+    made = Grid(title or _name_of(function), axes, [_bundle(function(**state)) for state in states])
     size = len(json.dumps(made._stored()))  # noqa: SLF001  its own class
     if size > _MOST_CHARS:
-        raise ValueError(
-            f"cannot store a grid: expected at most {_MOST_CHARS} characters, got {size} in {count} states; "
-            "declare fewer values, or return smaller figures"
+        raise TooLargeForPage(
+            f"grid refused: expected answers of at most {_MOST_CHARS} characters together, got {size} at {count} "
+            "states; declare fewer values, or return smaller figures"
         )
     return made
+
+
+def _axes(function: Callable[..., object], values: Mapping[str, Sequence[object]]) -> dict[str, list[object]]:
+    if not callable(function):
+        raise UnusableArgument(
+            f"grid refused: expected a function in the first place, got {shown(function)}; "
+            "write lambda n: … around what is to be computed"
+        )
+    if not isinstance(values, Mapping):
+        raise UnusableArgument(
+            f"values refused: expected lists of values by the names of arguments, got {shown(values)}; "
+            "write {'layer': [0, 1, 2]}"
+        )
+    for name, given in values.items():
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise UnusableArgument(
+                f"values refused: expected a list of values at {name}, got {shown(given)}; write [{shown(given)}]"
+            )
+    with contextlib.suppress(ValueError):  # some functions written in C do not tell their arguments
+        try:
+            inspect.signature(function).bind(**dict.fromkeys(values))
+        except TypeError as error:
+            raise UnusableArgument(
+                f"grid refused: expected a function that takes {', '.join(map(str, values)) or 'no values'} by name, "
+                f"got {_name_of(function)}: {error}; name its arguments in values"
+            ) from None
+    return {str(name): [_plain(value) for value in given] for name, given in values.items()}
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _plain(value: object) -> object:
