@@ -98,7 +98,7 @@ def test_every_drawn_output_of_a_built_lesson_has_its_text_twin(lesson: str) -> 
     assert len(outputs) >= 3
     assert len(outputs) == page.count('class="tl-output"')
     for mime_type, data, rest in outputs:
-        assert mime_type in {PLOTLY, "text/html"}
+        assert mime_type in {PLOTLY, GRID, WIDGET, "text/html"}
         json.loads(data)
         pictured = PICTURED.fullmatch(rest)
         assert (pictured is not None) == (mime_type == PLOTLY)

@@ -211,3 +211,26 @@ def test_two_readers_do_not_see_each_others_kernels(watched: Watched, address: s
     for closed in ("api/contents", "api/terminals", "api/sessions", "lab", "tree", "login"):
         assert request.get(address + closed, headers=headers[0]).status == 404, closed
     assert request.delete(f"{address}api/kernels/{kernel}", headers=headers[0]).status == 204
+
+
+def test_the_lessons_slider_moves_without_a_kernel_and_its_figure_follows_one(watched: Watched, address: str) -> None:
+    page = watched.page
+    page.goto(f"{address}lessons/ablation.html")
+    stored = cell_with(page, "tlab.views.grid(without")
+    stored.scroll_into_view_if_needed()
+    title = stored.locator(".js-plotly-plot .gtitle")
+    expect(title).to_have_text("L12H0 ablated (zero)")
+    stored.get_by_role("slider", name="head").focus()
+    page.keyboard.press("ArrowRight")
+    expect(title).to_have_text("L12H1 ablated (zero)")
+    stored.get_by_role("combobox", name="prompt").select_option(index=1)
+    expect(stored.locator(".js-plotly-plot")).to_contain_text("Mary")
+    assert page.locator("body").get_attribute("data-kernel") == "idle"
+    for code in ("return tlab.ablate(model, prompt", "tlab.views.live_figure("):
+        run_live(cell_with(page, code))
+    live = cell_with(page, "tlab.views.live_figure(")
+    expect(live.locator(".js-plotly-plot .gtitle")).to_have_text("L12H0 ablated (zero)", timeout=LIVE_MS)
+    live.get_by_role("slider", name="Head").focus()
+    page.keyboard.press("ArrowRight")
+    expect(live.locator(".js-plotly-plot .gtitle")).to_have_text("L12H1 ablated (zero)", timeout=LIVE_MS)
+    watched.assert_clean()
