@@ -219,7 +219,7 @@ def test_the_lessons_slider_moves_without_a_kernel_and_its_figure_follows_one(wa
     stored = cell_with(page, "tlab.views.grid(without")
     stored.scroll_into_view_if_needed()
     title = stored.locator(".js-plotly-plot .gtitle")
-    expect(title).to_have_text("L12H0 ablated (zero)")
+    expect(title).to_have_text("L12H0 ablated (zero)", timeout=LIVE_MS)
     stored.get_by_role("slider", name="head").focus()
     page.keyboard.press("ArrowRight")
     expect(title).to_have_text("L12H1 ablated (zero)")
