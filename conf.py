@@ -29,6 +29,7 @@ extensions = [
     "book.extensions.execution",
     "book.extensions.accessible",
     "book.extensions.depths",
+    "book.extensions.left_out",
     "book.extensions.maths",
     "book.extensions.search",
     "book.extensions.terms",

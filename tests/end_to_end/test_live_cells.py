@@ -186,16 +186,23 @@ def test_the_page_leaves_as_a_valid_notebook_and_as_a_script(
     notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call] # nbformat has no types
     nbformat.validate(notebook)
     codes = [each.source for each in notebook.cells if each.cell_type == "code"]
-    assert len(codes) == 7
-    assert codes[1] == "numbers = [40, 2]"
+    assert len(codes) == 10
+    assert codes[2] == "numbers = [40, 2]"
+    # What the page shows without its code, or not at all, is in the file, where it belongs, and says so.
+    assert codes[1] == 'unseen = "</script><b>"'
+    assert codes[-2:] == ['print("made by", "code out of sight")', 'assert unseen.startswith("<")']
+    tags = [each.metadata.get("tags") for each in notebook.cells if each.source in {codes[1], *codes[-2:]}]
+    assert tags == [["remove-cell"], ["remove-input"], ["remove-cell"]]
     prose = "\n".join(each.source for each in notebook.cells if each.cell_type == "markdown")
     assert prose.startswith(
         "# A page of cells\n\nProse with **bold** words, `code`, and a formula $x^2$.\n\n- one item"
     )
     assert "## What fails, and what hides" in prose
+    assert "made by code out of sight" not in text
     download, script = _downloaded(page, "Download as script")
     assert download.suggested_filename == "index.py"
     compile(script, "index.py", "exec")
+    assert codes[1] in script
     assert "# # A page of cells" in script
 
 

@@ -34,6 +34,21 @@ describe("the page as a file", () => {
     ]);
   });
 
+  test("has the code that the page leaves out, in its place", () => {
+    const [first] = document.querySelectorAll("div.cell");
+    const data = (code: string, tags: string): string => `<script type="application/json" class="tl-left-out" data-tags="${tags}">${JSON.stringify(code)}</script>`;
+    first?.insertAdjacentHTML("beforebegin", data("import os\nx = '<b>'", "remove-cell setup"));
+    first?.insertAdjacentHTML("afterend", `<div class="cell tag_remove-input"><div class="cell_output"><p>not prose</p></div>${data("plot()", "remove-input")}</div>`);
+    const code = partsOf(cells).filter(({ kind }) => kind === "code");
+    expect(code).toEqual([
+      { kind: "code", text: "import os\nx = '<b>'", tags: ["remove-cell", "setup"] },
+      { kind: "code", text: "1 / 0", tags: ["raises-exception"] },
+      { kind: "code", text: "plot()", tags: ["remove-input"] },
+      { kind: "code", text: "x = 'mine'\nx", tags: [] },
+    ]);
+    expect(notebookOf(partsOf(cells))).not.toContain("not prose");
+  });
+
   test("is a notebook with tags and without outputs", () => {
     const notebook = JSON.parse(notebookOf(partsOf(cells)));
     expect(notebook).toMatchObject({ nbformat: 4, nbformat_minor: 5, metadata: { kernelspec: { name: "python3" } } });

@@ -8,6 +8,9 @@ export type Part =
   | { readonly kind: "prose"; readonly text: string }
   | { readonly kind: "code"; readonly text: string; readonly tags: readonly string[] };
 
+/** Code that the build left out of sight and into the page as data. */
+const LEFT_OUT = "script.tl-left-out";
+
 export function exportPage(config: PageConfig, cells: readonly Cell[], format: "notebook" | "script"): void {
   const parts = partsOf(cells);
   const name = config.page.split("/").at(-1) || "page";
@@ -28,7 +31,10 @@ export function partsOf(cells: readonly Cell[]): Part[] {
   const walk = (element: Element): void => {
     const cell = known.get(element as HTMLElement);
     if (cell) parts.push({ kind: "code", text: cell.code.text, tags: tagsOf(element) });
-    else if (element.querySelector("div.cell, section")) [...element.children].forEach(walk);
+    else if (element.matches(LEFT_OUT)) parts.push({ kind: "code", ...leftOut(element as HTMLElement) });
+    // Only the output of such a cell is on the page, and outputs stay behind.
+    else if (element.matches("div.cell")) element.querySelectorAll(LEFT_OUT).forEach(walk);
+    else if (element.querySelector(`div.cell, section, ${LEFT_OUT}`)) [...element.children].forEach(walk);
     else say(blockMarkdown(element));
   };
   const first = cells[0]?.element;
@@ -58,6 +64,10 @@ export function scriptOf(parts: readonly Part[]): string {
     part.kind === "prose" ? `# %% [markdown]\n${part.text.replace(/^/gm, "# ").replace(/ +$/gm, "")}` : `# %%\n${part.text}`,
   );
   return `${texts.join("\n\n")}\n`;
+}
+
+function leftOut(data: HTMLElement): { text: string; tags: readonly string[] } {
+  return { text: String(JSON.parse(data.textContent ?? '""')), tags: (data.dataset["tags"] ?? "").split(" ").filter(Boolean) };
 }
 
 function lines(text: string): string[] {
