@@ -61,7 +61,20 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "fi
 myst_heading_anchors = 3
 
 # Words that mean many things: a term only where an author says so with {term}.
-glossary_marked_by_hand = ["head", "key", "query", "value"]
+glossary_marked_by_hand = [
+    "edge",
+    "feature",
+    "head",
+    "key",
+    "loss",
+    "metric",
+    "norm",
+    "prompt",
+    "query",
+    "seed",
+    "site",
+    "value",
+]
 
 # The sections of the house's docstrings that napoleon does not know, and how they are laid out.
 napoleon_custom_sections = [

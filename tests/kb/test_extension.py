@@ -135,7 +135,7 @@ def test_an_answer_arrives_as_events_in_order(site: Site) -> None:
     assert names[-1] == "done"
     assert events[0][1] == {"tier": "answer", "mode": "extractive", "model": None}
     sources = events[1][1]
-    assert sources[0]["url"] == "kb/documents/self-attention.html#the-causal-mask"
+    assert sources[0]["url"] == "book/glossary.html#term-causal-mask"
     assert set(sources[0]) == {"n", "id", "title", "section", "url", "excerpt"}
     cited = {n for name, data in events if name == "text" for n in data["cites"]}
     assert cited == {source["n"] for source in sources}
