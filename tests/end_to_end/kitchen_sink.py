@@ -1,4 +1,4 @@
-"""The kitchen-sink site and its cells: built from `kitchen/` with the book's own extensions and front end."""
+"""The kitchen-sink site: built once for the tests from `kitchen/`, and what a reader does in its cells."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-__all__ = ["LIVE_MS", "build", "cell_under", "run", "run_code"]
+__all__ = ["LIVE_MS", "build", "cell_under", "press_run", "run", "run_code", "start_code"]
 
 LIVE_MS = 60_000
-
 _ROOT = Path(__file__).parents[2]
 _SOURCE = Path(__file__).parent / "kitchen"
 _BUILT = _ROOT / "build" / "kitchen"
+# What comes into view is drawn and may push the rest, so that a press can end beside what it began on.
+_IS_STILL = """async element => {
+  const place = () => JSON.stringify(element.getBoundingClientRect());
+  for (let before = null, now = place(); before !== now; before = now, now = place()) {
+    await new Promise(resolve => setTimeout(resolve, 250));
+  }
+}"""
 
 
 def build() -> Path:
@@ -42,22 +48,46 @@ def build() -> Path:
 
 
 def cell_under(page: Page, heading: str) -> Locator:
+    """Return the cell below a heading."""
     return page.locator(f"section#{heading.lower().replace(' ', '-')} div.cell")
 
 
+def _press_still(target: Locator) -> None:
+    """Press as soon as the target stands still."""
+    target.scroll_into_view_if_needed()
+    target.evaluate(_IS_STILL)
+    target.click()
+
+
+def press_run(cell: Locator) -> None:
+    """Press Run."""
+    _press_still(cell.get_by_role("button", name=re.compile("^Run")).first)
+
+
 def run(cell: Locator, state: str = "live") -> Locator:
-    cell.get_by_role("button", name=re.compile("^Run")).first.click()
+    """Run a cell to its end, and return its output."""
+    press_run(cell)
     expect(cell).to_have_attribute("data-state", state, timeout=LIVE_MS)
     return cell.locator(".cell_output")
 
 
-def run_code(page: Page, code: str, state: str = "live") -> Locator:
-    """Run `code` in the scratch cell; the setup cell has imported what it needs."""
+def start_code(page: Page, code: str) -> Locator:
+    """Press Run on the scratch cell with `code`, which finds what the setup cell has imported; do not wait for it."""
     cell = cell_under(page, "Scratch")
     editor = cell.locator(".cm-content")
     if not editor.is_visible():
-        cell.locator(".cell_input pre").first.click()
+        _press_still(cell.locator(".cell_input pre").first)
     editor.click()
     page.keyboard.press("Control+a")
+    # Into an empty editor: Firefox adds lines around text that is put in the place of another.
+    page.keyboard.press("Delete")
     page.keyboard.insert_text(code)
-    return run(cell, state)
+    press_run(cell)
+    return cell
+
+
+def run_code(page: Page, code: str, state: str = "live") -> Locator:
+    """Run `code` in the scratch cell to its end, and return its output."""
+    cell = start_code(page, code)
+    expect(cell).to_have_attribute("data-state", state, timeout=LIVE_MS)
+    return cell.locator(".cell_output")

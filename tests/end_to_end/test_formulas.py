@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.firefox
 @pytest.mark.parametrize("mode", ["stored", "live"])
 def test_formulas_and_markdown_are_set(sink: Watched, mode: str) -> None:
     latex, markdown = (cell_under(sink.page, heading) for heading in ("LaTeX", "Markdown"))

@@ -40,6 +40,7 @@ def page(watched: Watched) -> Page:
     return watched.page
 
 
+@pytest.mark.firefox
 def test_a_term_shows_its_definition_on_hover_and_keeps_it_while_it_is_read(page: Page) -> None:
     term = page.locator("a.tl-term", has_text="layers").first
     term.hover()
@@ -53,6 +54,7 @@ def test_a_term_shows_its_definition_on_hover_and_keeps_it_while_it_is_read(page
     expect(shown).to_be_hidden()
 
 
+@pytest.mark.firefox
 def test_a_term_shows_its_definition_by_keyboard_and_escape_puts_it_away(page: Page) -> None:
     term = page.locator("a.tl-term").first
     page.locator(".tl-depth-switch input").first.focus()
@@ -94,6 +96,7 @@ def test_every_hoverable_term_has_a_definition(page: Page) -> None:
     assert set(links) <= known
 
 
+@pytest.mark.firefox
 def test_g_opens_the_glossary_and_closing_gives_the_focus_back(page: Page) -> None:
     link = page.locator(".prev-next-area a").first
     link.focus()
@@ -118,6 +121,7 @@ def test_the_glossary_has_a_visible_button_too(page: Page) -> None:
     expect(page.get_by_role("button", name="Glossary").first).to_be_focused()
 
 
+@pytest.mark.firefox
 @pytest.mark.parametrize("key", ["/", "Control+k"])
 def test_search_finds_every_kind_without_a_server(page: Page, key: str) -> None:
     page.keyboard.press(key)
@@ -188,6 +192,7 @@ def test_a_query_is_text_and_nothing_else(page: Page) -> None:
     assert page.evaluate("() => window.evil") is None
 
 
+@pytest.mark.firefox
 def test_question_mark_lists_the_keys_and_switches_them_off(page: Page) -> None:
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog", name="Keys")
@@ -205,6 +210,7 @@ def test_question_mark_lists_the_keys_and_switches_them_off(page: Page) -> None:
     expect(page.get_by_role("dialog", name="Search")).to_be_visible()
 
 
+@pytest.mark.firefox
 def test_letters_typed_into_a_cell_open_nothing(page: Page) -> None:
     page.locator("div.cell .cell_input pre").first.click()
     editor = page.locator(".cm-content").first
@@ -215,6 +221,7 @@ def test_letters_typed_into_a_cell_open_nothing(page: Page) -> None:
     assert page.url == TOUR
 
 
+@pytest.mark.firefox
 def test_escape_and_tab_lead_out_of_the_code(page: Page) -> None:
     page.locator("div.cell .cell_input pre").first.click()
     editor = page.locator(".cm-content").first
@@ -225,6 +232,7 @@ def test_escape_and_tab_lead_out_of_the_code(page: Page) -> None:
     assert page.evaluate("() => document.activeElement.closest('.tl-toolbar, a, button') !== null")
 
 
+@pytest.mark.firefox
 def test_a_depth_is_chosen_once_and_stays(page: Page) -> None:
     closer, research = page.locator("details.tl-depth-closer"), page.locator("details.tl-depth-research")
     assert closer.count() >= 3
@@ -288,6 +296,7 @@ def test_at_1280_px_code_of_88_columns_is_not_cut_and_prose_keeps_its_measure(pa
     assert 480 <= width <= 600
 
 
+@pytest.mark.firefox
 def test_margin_notes_stand_beside_the_text_or_in_it(page: Page) -> None:
     note = page.locator(".tl-margin").first
     prose = page.locator("article section section > p").first
@@ -348,6 +357,7 @@ def test_a_copied_formula_is_what_was_typed(page: Page) -> None:
     assert copied.endswith(r"attention is $\mathrm{softmax}(Q K^\top / \sqrt{d_\mathrm{head}})\, V$")
 
 
+@pytest.mark.firefox
 def test_a_figure_keeps_its_height_when_the_window_changes(page: Page) -> None:
     figure = page.locator(".tl-figure").first
     pictured = figure.bounding_box()
