@@ -73,6 +73,10 @@ export class Cell {
     input.addEventListener("click", (event) => this.#onClick(event), { signal });
     // Reachable by a click, so that Shift-Enter knows which cell is meant; the tabulator goes on to the buttons.
     element.tabIndex = -1;
+    // A listener hears where a cell begins, and then its code, its buttons and its output in this order.
+    element.setAttribute("role", "group");
+    element.setAttribute("aria-label", `Cell ${index + 1}`);
+    this.#nameOutput();
     element.addEventListener("keydown", (event) => this.#onKey(event), { signal });
     this.state = this.#state;
     if (this.code.outdated !== null) this.#askWhichCode(this.code.outdated);
@@ -182,6 +186,16 @@ export class Cell {
     next.classList.remove("tl-stale");
     this.#output.replaceChildren(next);
     this.#shown = next;
+    this.#nameOutput();
+  }
+
+  /** An output is named for a listener; a place that has stayed empty is not worth a word. */
+  #nameOutput(): void {
+    const isWorthIt = this.#shown !== this.#stored || this.#hasStored;
+    if (isWorthIt) this.#output.setAttribute("role", "group");
+    else this.#output.removeAttribute("role");
+    if (isWorthIt) this.#output.setAttribute("aria-label", `Output of cell ${this.index + 1}`);
+    else this.#output.removeAttribute("aria-label");
   }
 
   /** The stored figure's caption holds for a live one too, as long as the code is the same. */

@@ -14,7 +14,7 @@ export interface BarActions extends MenuActions {
 
 export class KernelBar {
   readonly element: HTMLElement;
-  readonly #words = el("span", { class: "tl-kernel-words" });
+  readonly #words = el("span", { class: "tl-kernel-words", role: "status" });
   readonly #aside = el("div", { class: "tl-kernel-aside", role: "status" });
   readonly #runAll: HTMLButtonElement;
   readonly #interrupt: HTMLButtonElement;

@@ -55,7 +55,7 @@ export class Toolbar {
     const state = el("span", { class: "tl-cell-state" }, this.edited, this.#badge, this.#place, this.#count, this.#clock);
     this.element = el(
       "div",
-      { class: "tl-toolbar", role: "group", "aria-label": `Cell ${cellNumber}` },
+      { class: "tl-toolbar" },
       this.run,
       this.interrupt,
       this.runAbove,
