@@ -4,6 +4,9 @@ import { el } from "../dom";
 import type { Host } from "../parts";
 import { nameOfFigure } from "./summary";
 
+/** What IPython says of an object that has no text: neither a name for a frame nor worth a fold. */
+const PLACEHOLDER = /^<IPython\.core\.display\.\w+ object>\s*$/;
+
 /** Show a plotly figure in `slot`, with its twin folded below. */
 export async function figureView(host: Host, slot: HTMLElement, figure: unknown, twin: string, signal: AbortSignal): Promise<void> {
   const target = el("div", { class: "tl-figure", role: "group", "aria-label": nameOfFigure(titleOf(figure), twin) });
@@ -18,8 +21,9 @@ export async function figureView(host: Host, slot: HTMLElement, figure: unknown,
 /** Show HTML that brings scripts in `slot`, isolated, with its twin folded below. */
 export function frameView(host: Host, slot: HTMLElement, html: string, twin: string, signal: AbortSignal): void {
   const target = el("div", { class: "tl-frame" });
-  slot.replaceChildren(target, ...twinDetails(twin));
-  host.drawFrame(target, html, firstLine(twin) ?? "Interactive view", signal);
+  const text = PLACEHOLDER.test(twin) ? "" : twin;
+  slot.replaceChildren(target, ...twinDetails(text));
+  host.drawFrame(target, html, firstLine(text) ?? "Interactive view", signal);
 }
 
 export function titleOf(figure: unknown): string | null {
