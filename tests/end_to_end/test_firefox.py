@@ -50,6 +50,8 @@ def test_a_system_in_the_dark_gets_dark_pages_and_the_switch_has_the_last_word(d
     page = context.new_page()
     page.goto(TOUR)
     assert page.evaluate("() => document.documentElement.dataset.theme") == "dark"
+    bar = page.locator(".cell_input pre").first.evaluate("code => getComputedStyle(code).scrollbarColor")
+    assert bar == "rgb(163, 166, 171) rgba(0, 0, 0, 0)", "a white bar under dark code"
     page.get_by_role("button", name="Color mode").first.click()
     page.locator(".theme-change-button[data-mode=light]").first.click()
     assert page.evaluate("() => document.documentElement.dataset.theme") == "light"
