@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
+from watched_page import press_still
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -20,13 +21,6 @@ LIVE_MS = 60_000
 _ROOT = Path(__file__).parents[2]
 _SOURCE = Path(__file__).parent / "kitchen"
 _BUILT = _ROOT / "build" / "kitchen"
-# What comes into view is drawn and may push the rest, so that a press can end beside what it began on.
-_IS_STILL = """async element => {
-  const place = () => JSON.stringify(element.getBoundingClientRect());
-  for (let before = null, now = place(); before !== now; before = now, now = place()) {
-    await new Promise(resolve => setTimeout(resolve, 250));
-  }
-}"""
 
 
 def build() -> Path:
@@ -52,16 +46,9 @@ def cell_under(page: Page, heading: str) -> Locator:
     return page.locator(f"section#{heading.lower().replace(' ', '-')} div.cell")
 
 
-def _press_still(target: Locator) -> None:
-    """Press as soon as the target stands still."""
-    target.scroll_into_view_if_needed()
-    target.evaluate(_IS_STILL)
-    target.click()
-
-
 def press_run(cell: Locator) -> None:
     """Press Run."""
-    _press_still(cell.get_by_role("button", name=re.compile("^Run")).first)
+    press_still(cell.get_by_role("button", name=re.compile("^Run")).first)
 
 
 def run(cell: Locator, state: str = "live") -> Locator:
@@ -76,7 +63,7 @@ def start_code(page: Page, code: str) -> Locator:
     cell = cell_under(page, "Scratch")
     editor = cell.locator(".cm-content")
     if not editor.is_visible():
-        _press_still(cell.locator(".cell_input pre").first)
+        press_still(cell.locator(".cell_input pre").first)
     editor.click()
     page.keyboard.press("Control+a")
     # Into an empty editor: Firefox adds lines around text that is put in the place of another.

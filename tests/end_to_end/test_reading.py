@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
-from watched_page import Watched
+from watched_page import Watched, press_still
 
 from benchmarks.served_book import SITE
 
@@ -212,7 +212,7 @@ def test_question_mark_lists_the_keys_and_switches_them_off(page: Page) -> None:
 
 @pytest.mark.firefox
 def test_letters_typed_into_a_cell_open_nothing(page: Page) -> None:
-    page.locator("div.cell .cell_input pre").first.click()
+    press_still(page.locator("div.cell .cell_input pre").first)
     editor = page.locator(".cm-content").first
     editor.click()
     page.keyboard.type("g/?n")
@@ -223,7 +223,7 @@ def test_letters_typed_into_a_cell_open_nothing(page: Page) -> None:
 
 @pytest.mark.firefox
 def test_escape_and_tab_lead_out_of_the_code(page: Page) -> None:
-    page.locator("div.cell .cell_input pre").first.click()
+    press_still(page.locator("div.cell .cell_input pre").first)
     editor = page.locator(".cm-content").first
     expect(editor).to_be_focused()
     page.keyboard.press("Escape")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
+from watched_page import press_still
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -56,7 +57,7 @@ def test_a_cell_is_heard_as_code_buttons_state_and_output_before_and_after_a_run
     before = [f'group "Cell {FIGURE}"', "tlab.predict", f'button "Run cell {FIGURE}"', "status: stored output"]
     after = [f'group "Output of cell {FIGURE}"', r'group "Interactive figure: .*Paris', "As text"]
     in_order(cell.aria_snapshot(), *before, *after)
-    cell.get_by_role("button", name=f"Run cell {FIGURE}").click()
+    press_still(cell.get_by_role("button", name=f"Run cell {FIGURE}"))
     expect(cell.get_by_role("status")).to_have_text("live output", timeout=LIVE_MS)
     expect(figure).to_be_visible(timeout=LIVE_MS)
     in_order(cell.aria_snapshot(), *before[:-1], "status: live output", *after)
@@ -89,7 +90,7 @@ def test_an_error_is_read_out_once_and_stands_in_the_output(watched: Watched, ad
     page = watched.page
     open_tour(page, address)
     cell = page.get_by_role("group", name="Cell 1", exact=True)
-    cell.locator("pre").first.click()
+    press_still(cell.locator("pre").first)
     page.keyboard.press("Control+a")
     page.keyboard.type("1 / 0")
     page.evaluate(LISTEN)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
+from watched_page import press_still
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -23,14 +24,14 @@ def cell_with(page: Page, code: str) -> Locator:
 
 
 def run_live(cell: Locator) -> None:
-    cell.get_by_role("button", name=re.compile("^Run")).first.click()
+    press_still(cell.get_by_role("button", name=re.compile("^Run")).first)
     expect(cell).to_have_attribute("data-state", "live", timeout=LIVE_MS)
 
 
 def replace_code(page: Page, cell: Locator, code: str) -> None:
     editor = cell.locator(".cm-content")
     if not editor.is_visible():
-        cell.locator(".cell_input pre").first.click()
+        press_still(cell.locator(".cell_input pre").first)
     editor.click()
     page.keyboard.press("Control+a")
     # Into an empty editor: Firefox adds lines around text that is put in the place of another.

@@ -1,11 +1,20 @@
-"""A page that remembers what it must not do."""
+"""A page that remembers what it must not do, and a press that waits until it is ready."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
+
+
+# What comes into view is drawn and may push the rest, so that a press can end beside what it began on.
+_IS_STILL = """async element => {
+  const place = () => JSON.stringify(element.getBoundingClientRect());
+  for (let before = null, now = place(); before !== now; before = now, now = place()) {
+    await new Promise(resolve => setTimeout(resolve, 250));
+  }
+}"""
 
 
 class Watched:
@@ -27,3 +36,10 @@ class Watched:
         """Fail if anything left the origin or went wrong."""
         assert self.foreign == [], f"requests left the origin: {self.foreign}"
         assert self.errors == [], f"the console shows errors: {self.errors}"
+
+
+def press_still(target: Locator) -> None:
+    """Press as soon as the target stands still."""
+    target.scroll_into_view_if_needed()
+    target.evaluate(_IS_STILL)
+    target.click()
