@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
-from watched_page import press_still
+from watched_page import press_still, write_code
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -61,14 +61,7 @@ def run(cell: Locator, state: str = "live") -> Locator:
 def start_code(page: Page, code: str) -> Locator:
     """Press Run on the scratch cell with `code`, which finds what the setup cell has imported; do not wait for it."""
     cell = cell_under(page, "Scratch")
-    editor = cell.locator(".cm-content")
-    if not editor.is_visible():
-        press_still(cell.locator(".cell_input pre").first)
-    editor.click()
-    page.keyboard.press("Control+a")
-    # Into an empty editor: Firefox adds lines around text that is put in the place of another.
-    page.keyboard.press("Delete")
-    page.keyboard.insert_text(code)
+    write_code(page, cell, code)
     press_run(cell)
     return cell
 

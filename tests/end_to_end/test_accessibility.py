@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
-from watched_page import Watched
+from watched_page import Watched, write_code
 
 from benchmarks.served_book import SITE
 
@@ -30,6 +30,7 @@ PAGES = {
     "lesson": "lessons/tour.html",
     "second lesson": "lessons/ablation.html",
     "how-to": "book/how-to/logit_lens.html",
+    "how-to with widgets": "book/how-to/views.html",
     "how-to index": "book/how-to/index.html",
     "reference": "book/reference/looking.html",
     "glossary": "book/glossary.html",
@@ -110,6 +111,13 @@ def test_axe_finds_nothing_on_a_shown_definition(page: Page) -> None:
     page.goto(ROOT + "lessons/tour.html")
     page.locator("a.tl-term").first.hover()
     expect(page.get_by_role("tooltip")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_axe_finds_nothing_on_a_line_wider_than_its_editor(page: Page, address: str) -> None:
+    page.goto(address + "lessons/tour.html")
+    cell = page.locator("div.cell").nth(1)
+    write_code(page, cell, "wide = '" + 400 * "x" + "'")
     assert violations(page) == []
 
 

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from cells_book import Cable, CellsService, build
 from playwright.sync_api import expect
-from watched_page import Watched
+from watched_page import Watched, write_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,24 +87,13 @@ def from_menu(page: Page, words: str) -> None:
     press(bar(page), words)
 
 
-def write(page: Page, where: Locator, code: str) -> None:
-    editor = where.locator(".cm-content")
-    if not editor.is_visible():
-        press(where, "Edit")
-    editor.click()
-    page.keyboard.press("Control+a")
-    # Into an empty editor: Firefox adds lines around text that is put in the place of another.
-    page.keyboard.press("Delete")
-    page.keyboard.insert_text(code)
-
-
 def run(where: Locator, state: str = "live") -> None:
     press(where, "Run")
     expect(where).to_have_attribute("data-state", state, timeout=LIVE_MS)
 
 
 def run_code(page: Page, where: Locator, code: str) -> None:
-    write(page, where, code)
+    write_code(page, where, code)
     run(where)
 
 
@@ -118,7 +107,7 @@ def test_a_run_shows_its_number_its_time_and_how_far_all_have_come(watched: Watc
     expect(cell(page, 2).locator(".tl-clock")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
     expect(cell(page, 4)).to_have_attribute("data-state", "error")
     expect(bar(page).locator(".tl-kernel-words")).to_have_text("Kernel ready")
-    write(page, cell(page, 2), SLOW)
+    write_code(page, cell(page, 2), SLOW)
     press(bar(page), "Run all")
     expect(bar(page).locator(".tl-kernel-words")).to_have_text("Running: cell 2 of 7")
     expect(cell(page, 4).locator(".tl-place")).to_have_text("1 before it")
@@ -141,7 +130,7 @@ def test_shift_enter_runs_the_cell_that_has_the_focus(watched: Watched) -> None:
 @pytest.mark.firefox
 def test_an_edit_outlives_a_reload_and_a_reset_forgets_it(watched: Watched) -> None:
     page = watched.page
-    write(page, cell(page, 2), "numbers = [40, 2]\nsum(numbers)")
+    write_code(page, cell(page, 2), "numbers = [40, 2]\nsum(numbers)")
     expect(cell(page, 2).locator(".tl-edited")).to_be_visible()
     page.reload()
     expect(cell(page, 2).locator(".cell_input")).to_contain_text("numbers = [40, 2]")
@@ -185,7 +174,7 @@ def test_the_page_leaves_as_a_valid_notebook_and_as_a_script(
     open_page: Callable[[str], Watched], service: CellsService, pages: Path, origin: str
 ) -> None:
     page = open_page((pages / "index.html").as_uri() if origin == "file" else service.address).page
-    write(page, cell(page, 2), "numbers = [40, 2]")
+    write_code(page, cell(page, 2), "numbers = [40, 2]")
     download, text = _downloaded(page, "Download as notebook")
     assert download.suggested_filename == "index.ipynb"
     notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call] # nbformat has no types
@@ -257,12 +246,12 @@ def test_an_error_names_its_line_marks_it_and_leads_there(watched: Watched) -> N
 def test_tab_completes_shift_tab_explains_and_escape_leaves(watched: Watched) -> None:
     page = watched.page
     run(cell(page, 1))
-    write(page, cell(page, 2), "time.perf_counter")
+    write_code(page, cell(page, 2), "time.perf_counter")
     page.keyboard.press("Shift+Tab")
     expect(page.locator(".tl-inspection")).to_contain_text("perf_counter() -> float", timeout=LIVE_MS)
     page.keyboard.press("Escape")
     expect(page.locator(".tl-inspection")).to_have_count(0)
-    write(page, cell(page, 2), "greet")
+    write_code(page, cell(page, 2), "greet")
     page.keyboard.press("Tab")
     expect(page.locator(".cm-tooltip-autocomplete li").first).to_contain_text("greeting", timeout=LIVE_MS)
     page.wait_for_timeout(150)  # CodeMirror takes no choice in a list's first moment
@@ -297,14 +286,14 @@ def test_a_kernel_killed_in_mid_cell_is_told_and_a_restart_runs_all_again(
     run(cell(page, 1))
     run_code(page, cell(page, 2), "print(os.getpid())")
     pid = int(cell(page, 2).locator(".cell_output").inner_text())
-    write(page, cell(page, 3), SLOW)
+    write_code(page, cell(page, 3), SLOW)
     press(cell(page, 3), "Run")
     expect(cell(page, 3).locator(".cell_output")).to_contain_text("step 2", timeout=LIVE_MS)
     service.kill_kernel(pid)
     expect(bar(page)).to_have_attribute("data-kernel", "dead", timeout=LIVE_MS)
     expect(bar(page)).to_contain_text("The kernel died")
     expect(bar(page)).to_contain_text("What cells 1 and 2 had computed is lost.")
-    write(page, cell(page, 3), "print('again', greeting)")
+    write_code(page, cell(page, 3), "print('again', greeting)")
     press(bar(page), "Restart and run all above")
     expect(cell(page, 3).locator(".cell_output")).to_contain_text("again hello", timeout=LIVE_MS)
     assert int(cell(page, 2).locator(".cell_output").inner_text()) != pid
@@ -314,7 +303,7 @@ def test_a_kernel_killed_in_mid_cell_is_told_and_a_restart_runs_all_again(
 def test_a_cell_outlives_a_cut_network(open_page: Callable[[str], Watched], cable: Cable) -> None:
     page = open_page(cable.address).page
     run(cell(page, 1))
-    write(page, cell(page, 3), SLOW)
+    write_code(page, cell(page, 3), SLOW)
     press(cell(page, 3), "Run")
     expect(cell(page, 3).locator(".cell_output")).to_contain_text("step 2", timeout=LIVE_MS)
     cable.cut()
@@ -333,7 +322,7 @@ def test_a_cell_that_ended_while_the_network_was_away_says_that_output_may_be_mi
 ) -> None:
     page = open_page(cable.address).page
     run(cell(page, 1))
-    write(page, cell(page, 3), "print('begun', flush=True)\ntime.sleep(2)\nprint('unheard')")
+    write_code(page, cell(page, 3), "print('begun', flush=True)\ntime.sleep(2)\nprint('unheard')")
     press(cell(page, 3), "Run")
     expect(cell(page, 3).locator(".cell_output")).to_contain_text("begun", timeout=LIVE_MS)
     cable.cut()
@@ -352,7 +341,7 @@ def test_a_server_restarted_in_mid_cell_is_told_and_the_page_goes_on(
     own_service.start()
     page = open_page(own_service.address).page
     run(cell(page, 1))
-    write(page, cell(page, 3), SLOW)
+    write_code(page, cell(page, 3), SLOW)
     press(cell(page, 3), "Run")
     expect(cell(page, 3).locator(".cell_output")).to_contain_text("step 2", timeout=LIVE_MS)
     own_service.stop()
@@ -360,7 +349,7 @@ def test_a_server_restarted_in_mid_cell_is_told_and_the_page_goes_on(
     own_service.start()
     expect(bar(page)).to_have_attribute("data-kernel", "dead", timeout=LIVE_MS)
     expect(bar(page)).to_contain_text("The service no longer has this kernel")
-    write(page, cell(page, 3), "print('again', greeting)")
+    write_code(page, cell(page, 3), "print('again', greeting)")
     press(bar(page), "Restart and run all above")
     expect(cell(page, 3).locator(".cell_output")).to_contain_text("again hello", timeout=LIVE_MS)
 

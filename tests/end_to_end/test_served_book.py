@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import expect
-from watched_page import press_still
+from watched_page import press_still, write_code
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -26,17 +26,6 @@ def cell_with(page: Page, code: str) -> Locator:
 def run_live(cell: Locator) -> None:
     press_still(cell.get_by_role("button", name=re.compile("^Run")).first)
     expect(cell).to_have_attribute("data-state", "live", timeout=LIVE_MS)
-
-
-def replace_code(page: Page, cell: Locator, code: str) -> None:
-    editor = cell.locator(".cm-content")
-    if not editor.is_visible():
-        press_still(cell.locator(".cell_input pre").first)
-    editor.click()
-    page.keyboard.press("Control+a")
-    # Into an empty editor: Firefox adds lines around text that is put in the place of another.
-    page.keyboard.press("Delete")
-    page.keyboard.insert_text(code)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +72,7 @@ def test_a_cell_runs_live_and_an_edited_cell_gives_another_result(watched: Watch
     run_live(cell)
     output = cell.locator(".cell_output")
     expect(output.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=LIVE_MS)
-    replace_code(page, cell, 'print(tlab.predict(model, "The capital of Italy is").token, 6 * 7)')
+    write_code(page, cell, 'print(tlab.predict(model, "The capital of Italy is").token, 6 * 7)')
     run_live(cell)
     expect(output).to_contain_text("Rome 42", timeout=LIVE_MS)
     cell.get_by_role("button", name="Reset").click()
@@ -113,7 +102,7 @@ def test_every_kind_of_output_renders_live(watched: Watched, address: str) -> No
         "tlab.attention(model, 'One two three').head_view(layers=[0])": ("css", "iframe"),
     }
     for code, (kind, expected) in kinds.items():
-        replace_code(page, cell, code)
+        write_code(page, cell, code)
         cell.get_by_role("button", name=re.compile("^Run")).first.click()
         expect(cell).to_have_attribute("data-state", re.compile("live|error"), timeout=LIVE_MS)
         if kind == "text":
@@ -142,12 +131,12 @@ def test_interrupt_ends_an_endless_loop_and_the_kernel_lives_on(watched: Watched
     page = watched.page
     page.goto(address + "lessons/tour.html")
     cell = cell_with(page, "tlab.predict(model")
-    replace_code(page, cell, "while True:\n    pass")
+    write_code(page, cell, "while True:\n    pass")
     cell.get_by_role("button", name=re.compile("^Run")).first.click()
     expect(cell).to_have_attribute("data-state", "running", timeout=LIVE_MS)
     cell.get_by_role("button", name="Interrupt").click()
     expect(cell.locator(".cell_output")).to_contain_text("KeyboardInterrupt", timeout=LIVE_MS)
-    replace_code(page, cell, "model.n_layers")
+    write_code(page, cell, "model.n_layers")
     run_live(cell)
     expect(cell.locator(".cell_output")).to_contain_text("30", timeout=LIVE_MS)
     watched.assert_clean()
@@ -165,7 +154,7 @@ def test_hostile_output_can_neither_read_the_token_nor_touch_the_page(watched: W
         "     '</script>')"
     )
     title = page.title()
-    replace_code(page, cell, attack)
+    write_code(page, cell, attack)
     run_live(cell)
     frame = cell.locator(".cell_output").frame_locator("iframe")
     expect(frame.locator("body")).to_contain_text("null refused", timeout=LIVE_MS)
@@ -180,7 +169,7 @@ def test_the_exercise_is_judged_in_the_page(watched: Watched, address: str) -> N
     output = cell.locator(".cell_output")
     for answer, verdict in (("L23H5", "Not yet"), ("L23H4", "Right")):
         code = f'import tlab\ntlab.exercises.check("ablation/the-head-that-reads-france", "{answer}")'
-        replace_code(page, cell, code)
+        write_code(page, cell, code)
         run_live(cell)
         expect(output).to_contain_text(verdict, timeout=LIVE_MS)
     watched.assert_clean()

@@ -43,3 +43,15 @@ def press_still(target: Locator) -> None:
     target.scroll_into_view_if_needed()
     target.evaluate(_IS_STILL)
     target.click()
+
+
+def write_code(page: Page, cell: Locator, code: str) -> None:
+    """Put `code` in the place of what a cell holds, opening its editor by a press on the code if need be."""
+    editor = cell.locator(".cm-content")
+    if not editor.is_visible():
+        press_still(cell.locator(".cell_input pre").first)
+    editor.click()
+    page.keyboard.press("Control+a")
+    # Into an empty editor: Firefox adds lines around text that is put in the place of another.
+    page.keyboard.press("Delete")
+    page.keyboard.insert_text(code)

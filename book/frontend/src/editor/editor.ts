@@ -29,7 +29,7 @@ function mount(options: EditorOptions): MountedEditor {
       python(),
       syntaxHighlighting(classHighlighter),
       failedLine,
-      EditorView.contentAttributes.of({ "aria-label": options.label, "aria-description": description, spellcheck: "false" }),
+      EditorView.contentAttributes.of({ "aria-label": options.label, "aria-description": description, spellcheck: "false", tabindex: "0" }),
       EditorView.updateListener.of((update) => {
         if (update.docChanged) options.onChange(update.state.doc.toString());
       }),
