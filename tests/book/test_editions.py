@@ -90,7 +90,7 @@ def test_paper_shows_the_light_picture_of_each_figure_and_needs_no_plotly(browse
     page = context.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto((unpacked / "lessons" / "ablation.html").as_uri())
+    page.goto((unpacked / "lessons" / "tour.html").as_uri())
     page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
     pictures = page.locator(".tl-picture")
     assert pictures.count() >= 3

@@ -140,3 +140,9 @@ describe("hostile LaTeX", () => {
     expect(element.textContent).toContain("<img src=x onerror=a()>");
   });
 });
+
+test("a formula has no empty attribute, which Firefox would call an error", () => {
+  const outcome = setFormula("\\begin{split}a\\\\b\\end{split}", true);
+  expect("html" in outcome && outcome.html).toContain("<mtable");
+  expect("html" in outcome && outcome.html).not.toContain('columnspacing=""');
+});

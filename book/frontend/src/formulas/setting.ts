@@ -43,7 +43,7 @@ export function setFormula(tex: string, isDisplay: boolean): Outcome {
   const refused = refusal(tex);
   if (refused !== null) return { problem: refused };
   try {
-    const html = katex.renderToString(tex.replace(COUNTING, "\\$1{$2*}"), {
+    const set = katex.renderToString(tex.replace(COUNTING, "\\$1{$2*}"), {
       displayMode: isDisplay,
       output: "htmlAndMathml",
       throwOnError: true,
@@ -52,6 +52,8 @@ export function setFormula(tex: string, isDisplay: boolean): Outcome {
       maxExpand: 1000,
       maxSize: LARGEST_EM,
     });
+    // KaTeX leaves this attribute empty where columns have no space of their own, and Firefox calls that an error.
+    const html = set.replaceAll(' columnspacing=""', "");
     return reachesFar(html) ? { problem: `expected lengths of at most ${FARTHEST_EM} em, got a longer one` } : { html };
   } catch (error) {
     return { problem: sentence(error) };
