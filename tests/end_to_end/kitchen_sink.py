@@ -15,7 +15,7 @@ from watched_page import press_still, write_code
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-__all__ = ["LIVE_MS", "build", "cell_under", "press_run", "run", "run_code", "start_code"]
+__all__ = ["LIVE_MS", "build", "cell_under", "output_of", "press_run", "run", "run_code", "start_code"]
 
 LIVE_MS = 60_000
 _ROOT = Path(__file__).parents[2]
@@ -56,6 +56,11 @@ def run(cell: Locator, state: str = "live") -> Locator:
     press_run(cell)
     expect(cell).to_have_attribute("data-state", state, timeout=LIVE_MS)
     return cell.locator(".cell_output")
+
+
+def output_of(cell: Locator, mode: str) -> Locator:
+    """Return a cell's stored output as it is, or its live one after a run."""
+    return run(cell) if mode == "live" else cell.locator(".cell_output")
 
 
 def start_code(page: Page, code: str) -> Locator:

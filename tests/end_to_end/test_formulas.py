@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from kitchen_sink import LIVE_MS, cell_under, run, run_code
+from kitchen_sink import LIVE_MS, cell_under, output_of, run_code
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 def test_formulas_and_markdown_are_set(sink: Watched, mode: str) -> None:
     latex, markdown = (cell_under(sink.page, heading) for heading in ("LaTeX", "Markdown"))
     for cell in (latex, markdown):
-        output = run(cell) if mode == "live" else cell.locator(".cell_output")
+        output = output_of(cell, mode)
         expect(output.locator(".katex-html").first).to_be_visible(timeout=LIVE_MS)
         expect(output.locator("math").first).to_be_attached()
     asked = sink.page.locator("script[src*=formulas]").count()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from kitchen_sink import LIVE_MS, cell_under, run, run_code, start_code
+from kitchen_sink import LIVE_MS, cell_under, output_of, run, run_code, start_code
 from playwright.sync_api import expect
 from watched_page import Watched
 
@@ -97,7 +97,7 @@ def test_a_widget_from_elsewhere_is_a_sentence_and_the_next_cell_runs(sink: Watc
 @pytest.mark.parametrize("mode", ["stored", "live"])
 def test_a_precomputed_slider_moves(sink: Watched, mode: str) -> None:
     cell = cell_under(sink.page, "Grid")
-    output = run(cell) if mode == "live" else cell.locator(".cell_output")
+    output = output_of(cell, mode)
     cell.scroll_into_view_if_needed()
     title = output.locator(".js-plotly-plot .gtitle")
     expect(title).to_have_text("1 in teal", timeout=LIVE_MS)
@@ -137,7 +137,7 @@ def test_stored_widgets_live_without_a_kernel_and_from_a_file(browser: Browser, 
 @pytest.mark.parametrize("mode", ["stored", "live"])
 def test_a_table_is_sorted_by_its_headers_from_the_keyboard(sink: Watched, mode: str) -> None:
     cell = cell_under(sink.page, "Tables")
-    output = run(cell) if mode == "live" else cell.locator(".cell_output")
+    output = output_of(cell, mode)
     words = output.locator("tbody td:nth-child(2)")
     expect(words).to_have_text(["Rome", "Paris", "Oslo"])
     output.get_by_role("button", name="n", exact=True).focus()
@@ -154,7 +154,7 @@ def test_a_table_is_sorted_by_its_headers_from_the_keyboard(sink: Watched, mode:
 def test_pictures_and_figures(sink: Watched, mode: str) -> None:
     for heading, selector in (("SVG", "img, svg"), ("PNG", "img"), ("Figures", ".js-plotly-plot .main-svg")):
         cell = cell_under(sink.page, heading)
-        output = run(cell) if mode == "live" else cell.locator(".cell_output")
+        output = output_of(cell, mode)
         cell.scroll_into_view_if_needed()
         if heading == "Figures":
             output.locator(".tl-figure").hover()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from kitchen_sink import LIVE_MS, cell_under, run, run_code
+from kitchen_sink import LIVE_MS, cell_under, output_of, run_code
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CONTRAST = """root => {
 @pytest.mark.parametrize("mode", ["stored", "live"])
 def test_a_tree_folds_by_a_click_and_is_legible_in_the_dark(sink: Watched, mode: str) -> None:
     cell = cell_under(sink.page, "Treescope")
-    output = run(cell) if mode == "live" else cell.locator(".cell_output")
+    output = output_of(cell, mode)
     cell.scroll_into_view_if_needed()
     frame = output.frame_locator("iframe")
     tree = frame.locator("treescope-container")
