@@ -25,6 +25,7 @@ extensions = [
     "book.extensions.mime",
     "book.extensions.page",
     "book.extensions.pictures",
+    "book.extensions.quiet_code",
     "book.extensions.api",
     "book.extensions.execution",
     "book.extensions.accessible",

@@ -1,4 +1,4 @@
-"""What every page carries for the front end: its name, the way to the root, and whether live parts are offered.
+"""What every page carries for the front end: its name, the way to the root, a place under the title, what is live.
 
 Also copies plotly's script from the Python package, so that page and kernel draw with the same version.
 """
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["setup"]
 
 _FRONT_END = Path(__file__).parents[1] / "frontend" / "dist"
+# What the scripts put under the title has its place beforehand: an element that comes between others makes the browser
+# style all that follow again.
+_UNDER_TITLE = '<div class="tl-under-title"></div>'
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
@@ -41,8 +44,11 @@ def _require_front_end(app: Sphinx) -> None:
 
 
 def _add_settings(
-    app: Sphinx, pagename: str, _templatename: str, _context: dict[str, object], _doctree: object
+    app: Sphinx, pagename: str, _templatename: str, context: dict[str, object], _doctree: object
 ) -> None:
+    body = context.get("body")
+    if isinstance(body, str):
+        context["body"] = body.replace("</h1>", f"</h1>{_UNDER_TITLE}", 1)
     settings = {
         "page": pagename,
         "root": "../" * pagename.count("/"),

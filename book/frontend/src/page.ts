@@ -12,35 +12,45 @@ import { readConfig, siteUrl } from "./page_config";
 import type { Host } from "./parts";
 import { Reader } from "./reader";
 import { startReading } from "./reading/reading";
+import { underTitle } from "./reading/under_title";
 
 function main(): void {
   const config = readConfig(document);
   const { signal } = new AbortController();
+  let chat: ChatButton | null = null;
   const host: Host = {
     config,
     reader: new Reader(siteUrl(config, "")),
     drawFigure: (target, figure, signal) => drawFigure(config, target, figure, signal),
     drawFrame: (target, html, title, signal) => drawFrame(config, target, html, title, signal),
-    ask: config.chat ? (question) => chat.ask(question) : null,
+    ask: config.chat ? (question) => chat?.ask(question) : null,
   };
-  printInLight(signal);
-  new StoredOutputs(host, signal);
-  const chat = new ChatButton(host, signal);
-  foldStoredErrors(document, host.ask);
-  sortTables(document);
-  startCells(host, signal);
-  startReading(host, signal);
+  inTurn([
+    () => {
+      printInLight(signal);
+      new StoredOutputs(host, signal);
+    },
+    () => startCells(host, signal),
+    () => startReading(host, signal),
+    () => {
+      chat = new ChatButton(host, signal);
+      foldStoredErrors(document, host.ask);
+      sortTables(document);
+    },
+  ]);
+}
+
+/** Each step is a task of its own, so that a slow machine can answer its reader between them. */
+function inTurn(steps: readonly (() => void)[]): void {
+  const [first, ...others] = steps;
+  first?.();
+  if (others.length > 0) setTimeout(() => inTurn(others));
 }
 
 function startCells(host: Host, signal: AbortSignal): void {
   const elements = [...document.querySelectorAll<HTMLElement>("div.cell")].filter((cell) => cell.querySelector(".cell_input pre"));
   document.body.dataset["kernel"] = "idle";
-  const first = elements[0];
-  if (!first) return;
-  const notebook = new Notebook(elements, host, signal);
-  const heading = document.querySelector("article h1, main h1, h1");
-  if (heading) heading.after(notebook.bar.element);
-  else first.before(notebook.bar.element);
+  if (elements.length > 0) underTitle()?.append(new Notebook(elements, host, signal).bar.element);
 }
 
 main();

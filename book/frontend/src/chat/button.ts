@@ -43,7 +43,8 @@ export class ChatButton {
 
   /** On a narrow screen the button leaves while one reads on, and comes back on the way up. */
   #stepAside(signal: AbortSignal): void {
-    let last = window.scrollY;
+    // Asked at the start, the place would cost a layout of the whole page.
+    let last = 0;
     const onScroll = (): void => {
       const now = window.scrollY;
       if (Math.abs(now - last) < 8) return;

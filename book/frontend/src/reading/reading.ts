@@ -8,6 +8,7 @@ import { Progress } from "./progress";
 import { reachScrollable } from "./scrollable";
 import { Settings } from "./settings";
 import { Tooltips } from "./tooltips";
+import { underTitle } from "./under_title";
 
 type Door = "search" | "glossary" | "help";
 
@@ -18,7 +19,7 @@ export function startReading(host: Host, signal: AbortSignal): void {
   copyFormulasAsTyped(signal);
   new Progress(host.config, settings, signal);
   const depth = depthSwitch(settings, signal);
-  if (depth) document.querySelector("article h1")?.after(depth);
+  if (depth) underTitle()?.prepend(depth);
   startDoors(host, settings, new Keys(settings, signal), signal);
 }
 
