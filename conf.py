@@ -32,6 +32,7 @@ extensions = [
     "book.extensions.depths",
     "book.extensions.left_out",
     "book.extensions.maths",
+    "book.extensions.one_style",
     "book.extensions.search",
     "book.extensions.terms",
     "book.extensions.theme",
@@ -118,6 +119,8 @@ html_show_sourcelink = False
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
+    # Its script measures the page before it is shown; browsers have a key or a tap for it.
+    "back_to_top_button": False,
     "secondary_sidebar_items": ["page-toc"],
     "navbar_center": [],
     "navbar_persistent": ["tl-search-button.html", "tl-glossary-button.html"],

@@ -43,9 +43,7 @@ def _require_front_end(app: Sphinx) -> None:
         )
 
 
-def _add_settings(
-    app: Sphinx, pagename: str, _templatename: str, context: dict[str, object], _doctree: object
-) -> None:
+def _add_settings(app: Sphinx, pagename: str, _templatename: str, context: dict[str, object], _doctree: object) -> None:
     body = context.get("body")
     if isinstance(body, str):
         context["body"] = body.replace("</h1>", f"</h1>{_UNDER_TITLE}", 1)

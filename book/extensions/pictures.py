@@ -107,7 +107,7 @@ def _in_theme(pictures: Pictures, theme: str, root: str, *, is_first: bool) -> s
             sources.append(f'<source media="{one.media}" srcset="{address}" {size}>')
             continue
         # A hidden picture that may wait is never fetched; of the first one only the usual theme goes ahead.
-        loading = "" if is_first and theme == _THEMES[0] else ' loading="lazy"'
+        loading = ' fetchpriority="high"' if is_first and theme == _THEMES[0] else ' loading="lazy"'
         sources.append(f'<img src="{address}" alt="{escape(pictures.name)}" {size} decoding="async"{loading}>')
     return f'<picture class="tl-in-{theme}">{"".join(sources)}</picture>'
 

@@ -38,8 +38,9 @@ export class Cell {
   readonly #input: HTMLElement;
   readonly #output: HTMLElement;
   readonly #hasStored: boolean;
-  /** The stored output; taken out of the page while a live one stands in its place. */
+  /** The stored output, once it is gathered; taken out of the page while a live one stands in its place. */
   readonly #stored = el("div", { class: "tl-stored" });
+  #isGathered = false;
   /** What the reader sees now: the stored output or a live one. */
   #shown: HTMLElement = this.#stored;
   /** Owns the listeners of the live outputs that are shown. */
@@ -59,8 +60,6 @@ export class Cell {
     const output = element.querySelector<HTMLElement>(".cell_output");
     this.#hasStored = output !== null;
     this.#output = output ?? el("div", { class: "cell_output" });
-    this.#stored.append(...this.#output.childNodes);
-    this.#output.append(this.#stored);
     if (!output) element.append(this.#output);
     this.isSetup = element.classList.contains("tag_setup");
     this.mayFail = element.classList.contains("tag_raises-exception");
@@ -101,7 +100,7 @@ export class Cell {
     this.#shownRun = null;
     this.say(null);
     this.code.reset();
-    this.#show(this.#stored);
+    if (this.#isGathered) this.#show(this.#stored);
     this.toolbar.count(null);
     this.toolbar.stopClock(null);
     // Its figures may have missed a change of the window's width.
@@ -115,6 +114,7 @@ export class Cell {
     const run = new AbortController();
     this.say(null);
     this.code.mark(null);
+    this.#gather();
     this.#shown.classList.add("tl-stale");
     expectFigures(this.host, this.#stored);
     this.#output.closest("details")?.setAttribute("open", "");
@@ -179,6 +179,14 @@ export class Cell {
       this.toolbar.run.focus();
     };
     this.#put(outdatedNotice(mine, choose(() => this.code.adopt(mine)), choose(() => this.code.reset())));
+  }
+
+  /** Done with the first run: to move every output when a page opens would lay all of it out once more. */
+  #gather(): void {
+    if (this.#isGathered) return;
+    this.#stored.append(...this.#output.childNodes);
+    this.#output.append(this.#stored);
+    this.#isGathered = true;
   }
 
   #show(next: HTMLElement): void {

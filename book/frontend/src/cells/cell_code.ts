@@ -35,7 +35,8 @@ export class CellCode {
   #mounting: Promise<void> | null = null;
   #unmark: () => void = () => undefined;
   #keeping: ReturnType<typeof setTimeout> | undefined;
-  readonly #pristine: readonly Node[];
+  /** The book's code in colours, while the reader's stands in its place. */
+  #pristine: readonly Node[] | null = null;
 
   constructor(
     private readonly input: HTMLElement,
@@ -45,9 +46,7 @@ export class CellCode {
     private readonly actions: CodeActions,
     signal: AbortSignal,
   ) {
-    const pre = this.#pre();
-    this.source = sourceOf(pre);
-    this.#pristine = [...pre.childNodes].map((node) => node.cloneNode(true));
+    this.source = sourceOf(this.#pre());
     const kept = edits.load(index, this.source);
     this.outdated = kept.kind === "outdated" ? kept.mine : null;
     this.#mine = kept.kind === "mine" ? kept.mine : null;
@@ -92,7 +91,8 @@ export class CellCode {
     this.#mine = null;
     clearTimeout(this.#keeping);
     this.edits.forget(this.index);
-    this.#pre().replaceChildren(...this.#pristine.map((node) => node.cloneNode(true)));
+    if (this.#pristine) this.#pre().replaceChildren(...this.#pristine);
+    this.#pristine = null;
     this.actions.changed();
   }
 
@@ -162,7 +162,9 @@ export class CellCode {
 
   /** Until the editor is there, an edit stands as plain text. */
   #showMine(): void {
-    this.#pre().textContent = `${this.text}\n`;
+    const pre = this.#pre();
+    this.#pristine ??= [...pre.childNodes];
+    pre.textContent = `${this.text}\n`;
   }
 
   #pre(): HTMLElement {

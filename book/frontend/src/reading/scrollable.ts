@@ -6,10 +6,10 @@ export function reachScrollable(signal: AbortSignal): void {
   let isDue = false;
   const look = (): void => {
     isDue = false;
-    for (const area of document.querySelectorAll<HTMLElement>(SCROLLABLE)) {
-      const scrolls = area.scrollWidth > area.clientWidth && getComputedStyle(area).overflowX !== "visible";
-      if (scrolls && !area.hasAttribute("tabindex")) area.tabIndex = 0;
-    }
+    // All are measured before the first is changed: a change between would lay the page out anew for each.
+    const unreached = [...document.querySelectorAll<HTMLElement>(SCROLLABLE)].filter((area) => !area.hasAttribute("tabindex"));
+    const scrolling = unreached.filter((area) => area.scrollWidth > area.clientWidth && getComputedStyle(area).overflowX !== "visible");
+    for (const area of scrolling) area.tabIndex = 0;
   };
   const later = (): void => {
     if (isDue) return;
