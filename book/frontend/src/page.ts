@@ -12,6 +12,7 @@ import { readConfig, siteUrl } from "./page_config";
 import type { Host } from "./parts";
 import { Reader } from "./reader";
 import { startReading } from "./reading/reading";
+import { startTheme } from "./reading/theme";
 import { underTitle } from "./reading/under_title";
 
 function main(): void {
@@ -37,7 +38,7 @@ function main(): void {
       foldStoredErrors(document, host.ask);
       sortTables(document);
     },
-    () => afterPaint(startTheme),
+    () => startTheme(signal),
   ]);
 }
 
@@ -46,23 +47,6 @@ function inTurn(steps: readonly (() => void)[]): void {
   const [first, ...others] = steps;
   first?.();
   if (others.length > 0) setTimeout(() => inTurn(others));
-}
-
-function afterPaint(act: () => void): void {
-  // A page in the background is not painted.
-  if (document.hidden) act();
-  else requestAnimationFrame(() => setTimeout(act));
-}
-
-/** The theme's own scripts, in their order: menus of a narrow window, the choice of light or dark, what is in view. */
-function startTheme(): void {
-  const later = document.querySelector<HTMLTemplateElement>("#tl-theme-scripts");
-  for (const inert of later?.content.querySelectorAll("script") ?? []) {
-    const script = document.createElement("script");
-    script.src = inert.getAttribute("src") ?? "";
-    script.async = false;
-    document.body.append(script);
-  }
 }
 
 function startCells(host: Host, signal: AbortSignal): void {

@@ -2,6 +2,7 @@
 
 import { el } from "../dom";
 import type { Host } from "../parts";
+import { onFirstSign } from "../reading/first_sign";
 import { bundleFor, loadPlotly, prefetchPlotly } from "./plotly";
 
 /** The place of a picture in an output, if it has one. */
@@ -76,20 +77,10 @@ function bundlesOf(root: ParentNode): ReadonlySet<ReturnType<typeof bundleFor>> 
   return new Set(outputs.map((output) => bundleFor(storedFigure(output))));
 }
 
-const FIRST_SIGNS = ["pointermove", "pointerdown", "keydown", "scroll"] as const;
-
-/** Fetch what the pictures may need once the reader has stirred and the browser is idle; never for one who saves data. */
+/** Fetch what the pictures may need once the reader has stirred; never for one who saves data. */
 export function prefetchInTime(host: Pick<Host, "config">, signal: AbortSignal): void {
   const { connection } = navigator as { connection?: { saveData?: boolean } };
   // From a file there is nothing to wait for.
   if (connection?.saveData === true || location.protocol === "file:") return;
-  const done = new AbortController();
-  signal.addEventListener("abort", () => done.abort(), { signal: done.signal });
-  const fetchIdly = (): void => {
-    done.abort();
-    const prefetch = (): void => bundlesOf(document).forEach((bundle) => prefetchPlotly(host.config, bundle));
-    if ("requestIdleCallback" in window) requestIdleCallback(prefetch);
-    else setTimeout(prefetch, DWELL_MS);
-  };
-  for (const type of FIRST_SIGNS) window.addEventListener(type, fetchIdly, { signal: done.signal, passive: true, capture: true });
+  onFirstSign(() => bundlesOf(document).forEach((bundle) => prefetchPlotly(host.config, bundle)), signal);
 }

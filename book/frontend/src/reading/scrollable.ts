@@ -3,22 +3,12 @@
 const SCROLLABLE = ".bd-article pre, .cell_output .output, .bd-article .katex-display, .pst-scrollable-table-container";
 
 export function reachScrollable(signal: AbortSignal): void {
-  let isDue = false;
-  const look = (): void => {
-    isDue = false;
-    // All are measured before the first is changed: a change between would lay the page out anew for each.
-    const unreached = [...document.querySelectorAll<HTMLElement>(SCROLLABLE)].filter((area) => !area.hasAttribute("tabindex"));
-    const scrolling = unreached.filter((area) => area.scrollWidth > area.clientWidth && getComputedStyle(area).overflowX !== "visible");
+  // It is told sizes when they are known, also of what a fold or a narrower window brings: asking would cost a layout.
+  const sizes = new ResizeObserver((entries) => {
+    const areas = entries.map(({ target }) => target as HTMLElement);
+    const scrolling = areas.filter((area) => area.tabIndex < 0 && area.scrollWidth > area.clientWidth && getComputedStyle(area).overflowX !== "visible");
     for (const area of scrolling) area.tabIndex = 0;
-  };
-  const later = (): void => {
-    if (isDue) return;
-    isDue = true;
-    requestAnimationFrame(look);
-  };
-  // A fold tells nobody above it that it opened: its event has to be caught on the way down.
-  document.addEventListener("toggle", later, { signal, capture: true });
-  window.addEventListener("resize", later, { signal });
-  if (document.readyState === "complete") later();
-  else window.addEventListener("load", later, { signal });
+  });
+  for (const area of document.querySelectorAll(SCROLLABLE)) sizes.observe(area);
+  signal.addEventListener("abort", () => sizes.disconnect());
 }
