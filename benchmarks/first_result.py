@@ -1,8 +1,9 @@
-"""`python -m benchmarks.first_result`: how long a reader waits from *Run* to the first live result.
+"""`python -m benchmarks.first_result`: how long a reader waits from *Run* to the first live output.
 
-Each round opens a page that has no kernel in a fresh browser context, scrolls to the first cell that shows a prediction
-as a reader would, until the picture of its stored figure shows, presses *Run*, and takes the time until the live figure
-has replaced the picture. The cell above it, which imports the library and names the model, runs first and counts.
+Each round opens a page that has no kernel in a fresh browser context, scrolls to a cell as a reader would, presses
+*Run*, and takes the time until the first live output stands in place of the stored one; the cell above it, which
+imports the library and names the model, runs first and counts. Then it presses again, now that the page has its kernel.
+One cell prints text; the other draws a figure, for which plotly has to be loaded.
 Beside it, in the same process, a stock ipykernel is started and does what the cell does: import tlab, load, predict.
 """
 
@@ -21,12 +22,13 @@ from benchmarks.served_book import served_book
 from book.browser import chromium
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Locator, Page
 
 __all__ = ["main"]
 
 _PAGE = "lessons/tour.html"
-_TARGET_MS = 1000
+_CELLS = {"text": "print(tokens)", "figure": "tlab.predict(model"}
+_TARGETS_MS = {"text, page without a kernel": 300, "text, again": 300, "figure, page without a kernel": 1000}
 _CODE = "import tlab; tlab.predict(tlab.load('smollm2-135m'), 'The capital of France is')"
 _LISTEN = """() => {
   window.firstResult = null;
@@ -37,21 +39,28 @@ _LISTEN = """() => {
 _PRESS = """cell => { window.pressedAt = performance.now(); cell.querySelector('button.tl-primary').click(); }"""
 
 
-def _browser_round(browser: Browser, address: str) -> float:
+def _browser_round(browser: Browser, address: str, what: str) -> dict[str, float]:
     context = browser.new_context()
     try:
         page = context.new_page()
         page.goto(address + _PAGE, wait_until="load")
         page.evaluate(_LISTEN)
-        cell = page.locator("div.cell", has=page.locator(".cell_input", has_text="tlab.predict(model")).first
+        cell = page.locator("div.cell", has=page.locator(".cell_input", has_text=_CELLS[what])).first
         cell.scroll_into_view_if_needed()
-        cell.locator(".tl-picture img").first.evaluate("image => image.decode()")
         page.wait_for_load_state("networkidle")
-        cell.evaluate(_PRESS)
-        page.wait_for_function("() => window.firstResult !== null", timeout=60_000)
-        return float(page.evaluate("() => window.firstResult"))
+        for image in cell.locator(".tl-picture img").all()[:1]:
+            image.evaluate("image => image.decode()")
+        return {f"{what}, page without a kernel": _press(page, cell), f"{what}, again": _press(page, cell)}
     finally:
         context.close()
+
+
+def _press(page: Page, cell: Locator) -> float:
+    cell.locator("button.tl-primary:visible").wait_for()
+    page.evaluate("() => { window.firstResult = null; }")
+    cell.evaluate(_PRESS)
+    page.wait_for_function("() => window.firstResult !== null", timeout=60_000)
+    return float(page.evaluate("() => window.firstResult"))
 
 
 def _stock_round() -> float:
@@ -78,19 +87,20 @@ def main() -> None:
     parser.add_argument("--stock-rounds", type=int, default=3, help="stock kernels started (default 3)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, served_book(Path(folder)) as address, chromium() as browser:
-        _browser_round(browser, address)  # the first page after a start also warms the browser
-        warm = [_browser_round(browser, address) for _ in range(options.rounds)]
+        rows = {}
+        for what in _CELLS:
+            _browser_round(browser, address, what)  # the first page after a start also warms the browser
+            rounds = [_browser_round(browser, address, what) for _ in range(options.rounds)]
+            rows |= {name: [one[name] for one in rounds] for name in rounds[0]}
         stock = [_stock_round() for _ in range(options.stock_rounds)]
-    p50, worst, beside = statistics.median(warm), max(warm), statistics.median(stock)
-    rows = [
-        ("Run to first live result, page without a kernel (ms)", p50, worst, options.rounds),
-        ("stock ipykernel: start, import tlab, load, predict (ms)", beside, max(stock), options.stock_rounds),
-    ]
-    print(f"{'':58}{'p50':>9}{'max':>9}{'n':>5}")  # noqa: T201  a benchmark speaks
-    for name, median, highest, count in rows:
-        print(f"{name:58}{median:>9.0f}{highest:>9.0f}{count:>5}")  # noqa: T201
-    print(f"ratio stock / warm: {beside / p50:.1f}")  # noqa: T201
-    print(f"target: p50 at most {_TARGET_MS} ms: {'met' if p50 <= _TARGET_MS else 'MISSED'}")  # noqa: T201
+    print(f"{'first live output after Run (ms)':58}{'p50':>9}{'max':>9}{'n':>5}")  # noqa: T201  a benchmark speaks
+    for name, times in {**rows, "stock ipykernel: start, import tlab, load, predict": stock}.items():
+        print(f"{name:58}{statistics.median(times):>9.0f}{max(times):>9.0f}{len(times):>5}")  # noqa: T201
+    figure = statistics.median(rows["figure, page without a kernel"])
+    print(f"ratio stock / figure, page without a kernel: {statistics.median(stock) / figure:.1f}")  # noqa: T201
+    for name, most in _TARGETS_MS.items():
+        p50 = statistics.median(rows[name])
+        print(f"target: {name}, p50 at most {most} ms: {'met' if p50 <= most else 'MISSED'}")  # noqa: T201
 
 
 if __name__ == "__main__":

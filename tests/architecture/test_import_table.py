@@ -193,6 +193,8 @@ _ROOMS: dict[str, _Room] = {
         ("book.extensions", "book.pictures", "kb.documents"),
         frozenset({"sphinx", "docutils", "jupyter_cache", "myst_nb", "myst_parser", "nbformat", "markdown_it", "bs4"}),
     ),
+    # What Sphinx highlights with.
+    "book.extensions.quiet_code": _Room(("book.extensions",), frozenset({"sphinx", "pygments"})),
 }
 
 # A lesson uses the library, and what a reader of it knows already; sliders that ask a kernel are ipywidgets'.

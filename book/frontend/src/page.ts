@@ -11,13 +11,15 @@ import { printInLight } from "./figures/theme";
 import { readConfig, siteUrl } from "./page_config";
 import type { Host } from "./parts";
 import { Reader } from "./reader";
-import { startReading } from "./reading/reading";
+import { aidReading, startReading } from "./reading/reading";
+import { Settings } from "./reading/settings";
 import { startTheme } from "./reading/theme";
 import { underTitle } from "./reading/under_title";
 
 function main(): void {
   const config = readConfig(document);
   const { signal } = new AbortController();
+  const settings = new Settings();
   let chat: ChatButton | null = null;
   const host: Host = {
     config,
@@ -28,11 +30,12 @@ function main(): void {
   };
   inTurn([
     () => {
+      startReading(host, settings, signal);
       printInLight(signal);
       new StoredOutputs(host, signal);
     },
     () => startCells(host, signal),
-    () => startReading(host, signal),
+    () => aidReading(host, settings, signal),
     () => {
       chat = new ChatButton(host, signal);
       foldStoredErrors(document, host.ask);

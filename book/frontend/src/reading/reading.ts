@@ -6,21 +6,25 @@ import { depthSwitch } from "./depth";
 import { isTypedInto, Keys } from "./keys";
 import { Progress } from "./progress";
 import { reachScrollable } from "./scrollable";
-import { Settings } from "./settings";
+import type { Settings } from "./settings";
 import { Tooltips } from "./tooltips";
 import { underTitle } from "./under_title";
 
 type Door = "search" | "glossary" | "help";
 
-export function startReading(host: Host, signal: AbortSignal): void {
-  const settings = new Settings();
+/** What has to be there at once: the keys, and what stands under the title. */
+export function startReading(host: Host, settings: Settings, signal: AbortSignal): void {
+  const depth = depthSwitch(settings, signal);
+  if (depth) underTitle()?.prepend(depth);
+  startDoors(host, settings, new Keys(settings, signal), signal);
+}
+
+/** What a reader meets on the way. */
+export function aidReading(host: Host, settings: Settings, signal: AbortSignal): void {
   new Tooltips(host.config, signal);
   reachScrollable(signal);
   copyFormulasAsTyped(signal);
   new Progress(host.config, settings, signal);
-  const depth = depthSwitch(settings, signal);
-  if (depth) underTitle()?.prepend(depth);
-  startDoors(host, settings, new Keys(settings, signal), signal);
 }
 
 function startDoors(host: Host, settings: Settings, keys: Keys, signal: AbortSignal): void {
