@@ -8,6 +8,8 @@ import { copyKatex } from "./bundling/katex.mjs";
 import { writeLicences } from "./bundling/licences.mjs";
 
 const DIST = new URL("dist/", import.meta.url);
+/** Where `tlab.lab.widget` finds its script and its style. */
+const WIDGET = new URL("../../tlab/lab/static/", import.meta.url).pathname;
 const path = (name) => new URL(name, DIST).pathname;
 
 /** Scripts that other people's UMD wrappers must not mistake for AMD modules. */
@@ -50,12 +52,16 @@ async function bundle() {
       early: "src/reading/early.ts",
       formulas: "src/formulas/formulas.ts",
       pictures: "src/pictures/pictures.ts",
+      lab: "src/lab/lab.ts",
     },
     ...SCRIPTS,
     outdir: path("."),
     metafile: true,
   });
-  await build({ entryPoints: { page: "src/style/page.css", widgets: "src/style/widgets.css" }, ...COMMON, outdir: path(".") });
+  await build({ entryPoints: { page: "src/style/page.css", widgets: "src/style/widgets.css", lab: "src/lab/style/lab.css" }, ...COMMON, outdir: path(".") });
+  // The same Lab for notebooks, which an anywidget brings along.
+  await build({ entryPoints: { lab: "src/lab/widget.ts" }, ...SCRIPTS, format: "esm", outExtension: { ".js": ".mjs" }, outdir: WIDGET });
+  await build({ entryPoints: { lab: "src/lab/style/lab.css" }, ...COMMON, outdir: WIDGET });
   const frame = await build({ entryPoints: ["src/frame/frame.ts"], ...SCRIPTS, write: false });
   await writeFrame(path("frame.html"), frame.outputFiles[0].text);
   return Object.keys(result.metafile.inputs);
@@ -70,8 +76,9 @@ const STEPS = [
   ["with the chat", ["chat.js"], null],
   ["with a search", ["finder.js"], 100],
   ["with a live formula", ["formulas.js"], 85],
+  ["with a Lab", ["lab.js"], 60],
 ];
-const OTHERS = ["page.css", "widgets.css", "frame.html", "vendor/katex/katex.css", "vendor/plotly-cartesian.min.js"];
+const OTHERS = ["page.css", "widgets.css", "lab.css", "frame.html", "vendor/katex/katex.css", "vendor/plotly-cartesian.min.js"];
 
 async function report() {
   const kb = (count) => `${(count / 1000).toFixed(1)} kB`.padStart(9);

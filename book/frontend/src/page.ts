@@ -8,6 +8,7 @@ import { drawFigure } from "./figures/plotly";
 import { StoredOutputs } from "./figures/stored";
 import { sortTables } from "./figures/tables";
 import { printInLight } from "./figures/theme";
+import { placeLabs } from "./lab/places";
 import { readConfig, siteUrl } from "./page_config";
 import type { Host } from "./parts";
 import { Reader } from "./reader";
@@ -21,12 +22,14 @@ function main(): void {
   const { signal } = new AbortController();
   const settings = new Settings();
   let chat: ChatButton | null = null;
+  let notebook: Notebook;
   const host: Host = {
     config,
     reader: new Reader(siteUrl(config, "")),
     drawFigure: (target, figure, signal) => drawFigure(config, target, figure, signal),
     drawFrame: (target, html, title, signal) => drawFrame(config, target, html, title, signal),
     ask: config.chat ? (question) => chat?.ask(question) : null,
+    startLab: config.live ? (onLost) => notebook.startLab(onLost) : null,
   };
   inTurn([
     () => {
@@ -34,7 +37,10 @@ function main(): void {
       printInLight(signal);
       new StoredOutputs(host, signal);
     },
-    () => startCells(host, signal),
+    () => {
+      notebook = startCells(host, signal);
+      placeLabs(host, signal);
+    },
     () => aidReading(host, settings, signal),
     () => {
       chat = new ChatButton(host, signal);
@@ -52,10 +58,13 @@ function inTurn(steps: readonly (() => void)[]): void {
   if (others.length > 0) setTimeout(() => inTurn(others));
 }
 
-function startCells(host: Host, signal: AbortSignal): void {
+function startCells(host: Host, signal: AbortSignal): Notebook {
   const elements = [...document.querySelectorAll<HTMLElement>("div.cell")].filter((cell) => cell.querySelector(".cell_input pre"));
   document.body.dataset["kernel"] = "idle";
-  if (elements.length > 0) underTitle()?.append(new Notebook(elements, host, signal).bar.element);
+  const notebook = new Notebook(elements, host, signal);
+  // A Lab alone says itself how its kernel is.
+  if (elements.length > 0) underTitle()?.append(notebook.bar.element);
+  return notebook;
 }
 
 main();

@@ -3,6 +3,8 @@
 import type { CellOutputs, LiveKernel, KernelEvents, MimeBundle } from "./live/contract";
 import type { EditorOptions, MountedEditor } from "./editor/contract";
 import type { FormulasPart } from "./formulas/contract";
+import type { LabPart } from "./lab/part";
+import type { WidgetModel } from "./lab/sources/live";
 import type { CellNames } from "./names/contract";
 import type { PageConfig } from "./page_config";
 import { siteUrl } from "./page_config";
@@ -22,12 +24,16 @@ export interface Host {
   drawFrame(target: HTMLElement, html: string, title: string, signal: AbortSignal): void;
   /** Open the chat with a question that the reader may still change; null where there is no chat. */
   readonly ask: ((question: string) => void) | null;
+  /** Start the page's kernel and in it a Lab; null where the page has none. `onLost` hears that the kernel is gone. */
+  readonly startLab: ((onLost: (reason: string) => void) => Promise<WidgetModel>) | null;
 }
 
 export interface LivePart {
   /** @param kept the kernel to take up if it is still there. */
   openKernel(host: Host, events: KernelEvents, kept: string | null): Promise<LiveKernel>;
   openOutputs(host: Host, container: HTMLElement, signal: AbortSignal): CellOutputs;
+  /** Make a Lab in the kernel, and lend its widget's model. */
+  openLab(kernel: LiveKernel, onLost: (reason: string) => void): Promise<WidgetModel>;
   /** Draw an output that was stored in the page, in place of `slot`'s content. */
   showStored(host: Host, slot: HTMLElement, bundle: MimeBundle, signal: AbortSignal): Promise<void>;
 }
@@ -65,6 +71,7 @@ interface Parts {
   widgets: WidgetsPart;
   finder: FinderPart;
   formulas: FormulasPart;
+  lab: LabPart;
 }
 
 declare global {

@@ -3,7 +3,8 @@
 import type { CellError, RunResult } from "../live/contract";
 import { unreachable } from "../dom";
 import type { Host } from "../parts";
-import { OFFLINE_COPY, type Problem } from "../server_error";
+import { OFFLINE_COPY, problemFrom, type Problem } from "../server_error";
+import { LabRefusal } from "../lab/app_contract";
 import { assistantOf } from "./assistant";
 import { Cell } from "./cell";
 import { sourceOf } from "./cell_code";
@@ -12,6 +13,7 @@ import { announce } from "./events";
 import { exportPage } from "./export";
 import { KeptKernel } from "./kept_kernel";
 import { KernelBar } from "./kernel_bar";
+import type { WidgetModel } from "../lab/sources/live";
 import { Needs, sayLack } from "./needs";
 import { PageKernel, type Session } from "./page_kernel";
 import { planRun, planRunAbove } from "./plan";
@@ -89,6 +91,16 @@ export class Notebook {
     const target = this.#last;
     await this.newKernel();
     if (target && this.#kernel.session) this.runAbove(target.index);
+  }
+
+  /** Start a Lab in the page's kernel, beside its cells. */
+  async startLab(onLost: (reason: string) => void): Promise<WidgetModel> {
+    try {
+      const { live, kernel } = await this.#kernel.open();
+      return await live.openLab(kernel, onLost);
+    } catch (error) {
+      throw new LabRefusal(asRefusal(problemFrom(error)));
+    }
   }
 
   resetPage(): void {
@@ -238,4 +250,8 @@ export class Notebook {
   #facts(): { isSetup: boolean; hasRun: boolean }[] {
     return this.cells.map((cell) => ({ isSetup: cell.isSetup, hasRun: this.#hasRun.has(cell) }));
   }
+}
+
+function asRefusal({ code, message, hint }: Problem): { readonly message: string; readonly code: string } {
+  return { message: `${message} ${hint}`.trim(), code };
 }

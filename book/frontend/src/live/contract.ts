@@ -74,6 +74,8 @@ export interface LiveKernel {
   readonly isKept: boolean;
   readonly limits: KernelLimits | null;
   run(code: string, onOutput: (event: OutputEvent) => void): Promise<RunResult>;
+  /** Run code beside the cells, and answer with the first thing that it shows; rejects with its error as a problem. */
+  show(code: string): Promise<MimeBundle>;
   interrupt(): Promise<void>;
   /** Do nothing in the kernel, so that the service sees that it is needed. */
   touch(): Promise<void>;

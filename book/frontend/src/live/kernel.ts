@@ -4,9 +4,9 @@ import { CommsOverSubshells, KernelConnection, type Kernel, type KernelMessage }
 import { ServerConnection } from "@jupyterlab/services/lib/serverconnection";
 import type { Host } from "../parts";
 import type { Reader } from "../reader";
-import type { Problem } from "../server_error";
+import { ServerError, type Problem } from "../server_error";
 import { characters, completionsOf, existing, inspectionOf, whichExist } from "./assistance";
-import type { CellError, Completions, KernelEvents, KernelLimits, LiveKernel, OutputEvent, Question, RunResult } from "./contract";
+import type { CellError, Completions, KernelEvents, KernelLimits, LiveKernel, MimeBundle, OutputEvent, Question, RunResult } from "./contract";
 import { errorOf, translate } from "./messages";
 import { nextConnection } from "./next_connection";
 import { ask, kernelPath, limitsOf, obtain } from "./service";
@@ -154,6 +154,21 @@ class ConnectedKernel implements LiveKernel {
     return { prompt: typeof prompt === "string" ? prompt : "", isSecret: password === true, over, answer };
   }
 
+  async show(code: string): Promise<MimeBundle> {
+    const future = this.connection.requestExecute({ code, store_history: false, stop_on_error: false });
+    const seen: OutputEvent[] = [];
+    future.onIOPub = (message) => {
+      const event = translate(message, null);
+      if (event) seen.push(event);
+    };
+    await this.#quietly(future.done);
+    for (const event of seen) {
+      if (event.kind === "display") return event.bundle;
+      if (event.kind === "error") throw new ServerError(saidBy(event.error));
+    }
+    throw new ServerError(SHOWED_NOTHING);
+  }
+
   async interrupt(): Promise<void> {
     await this.reader.fetch(`${kernelPath(this.id)}/interrupt`, { method: "POST" });
   }
@@ -251,6 +266,12 @@ class ConnectedKernel implements LiveKernel {
     if (this.connection.connectionStatus === "connected" && end === this.#endUnseen) end?.();
   }
 }
+
+function saidBy({ name, message }: CellError): Problem {
+  return { code: name, message: `The kernel could not do this (${name}: ${message}).`, hint: "Start a new kernel and try again.", status: 0 };
+}
+
+const SHOWED_NOTHING: Problem = { code: "showed-nothing", message: "The kernel answered with nothing to show.", hint: "Start a new kernel and try again.", status: 0 };
 
 const DISCONNECTED: Problem = {
   code: "disconnected",

@@ -3,6 +3,7 @@
 import { el } from "../dom";
 import { loadPart, loadStyle, type Host } from "../parts";
 import { siteUrl } from "../page_config";
+import type { WidgetModel } from "../lab/sources/live";
 import type { OutputSink, WidgetManager } from "../widgets/contract";
 import { translate } from "./messages";
 import { OutputArea } from "./output_area";
@@ -45,6 +46,11 @@ export class WidgetSession {
       return;
     }
     if (!this.#isConnected) slot.append(el("p", { class: "tl-widget-note" }, STILL));
+  }
+
+  /** A widget's model for code of the page; `onLost` hears that its kernel is gone. */
+  async lend(modelId: string, onLost: () => void): Promise<WidgetModel> {
+    return (await this.#load()).lend(modelId, onLost);
   }
 
   disconnect(): void {

@@ -1,6 +1,7 @@
 // Owns the words that the page and its widget manager share. It runs nothing.
 
 import type { CellOutputs, OutputEvent } from "../live/contract";
+import type { WidgetModel } from "../lab/sources/live";
 import type { Host } from "../parts";
 
 /** What the live part lends to the widgets, so that they bring no second kernel client, renderer or sanitiser. */
@@ -24,6 +25,8 @@ export interface WidgetManager {
   restore(state: unknown): Promise<void>;
   has(modelId: string): boolean;
   show(target: HTMLElement, modelId: string, sink: OutputSink, signal: AbortSignal): Promise<void>;
+  /** A widget's model for code of the page; `onLost` hears that its kernel is gone. */
+  lend(modelId: string, onLost: () => void): Promise<WidgetModel>;
   /** The kernel is gone: what is on the page stays, and computes nothing. */
   disconnect(): void;
 }

@@ -4,6 +4,7 @@ import { DOMWidgetModel, DOMWidgetView } from "@jupyter-widgets/base";
 import { openFrame, type Frame } from "../figures/isolated_frame";
 import { scheme } from "../figures/theme";
 import type { Host } from "../parts";
+import { isLab, showLab } from "./lab_view";
 import { ownValues, parseFromWidget, type Values } from "./bridge";
 import { problemWith } from "./refusals";
 
@@ -17,6 +18,10 @@ export function isolatedView(host: Host): typeof DOMWidgetView {
     #heard: Values | null = null;
 
     override render(): void {
+      if (isLab(this.model)) {
+        void this.displayed.then(() => showLab(host, this.el, this.model, this.#gone.signal));
+        return;
+      }
       this.el.classList.add("tl-anywidget");
       const problem = problemWith(this.model.attributes);
       if (problem !== null) {

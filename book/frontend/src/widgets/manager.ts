@@ -8,6 +8,8 @@ import { Widget } from "@lumino/widgets";
 import type { OutputSink, WidgetManager, WidgetTools } from "./contract";
 import { typeset } from "../figures/maths";
 import { IsolatedModel, isolatedView } from "./isolated_view";
+import type { WidgetModel } from "../lab/sources/live";
+import { lent } from "./lab_view";
 import { LiveFigureModel, liveFigureView } from "./live_figure";
 import { keepNamed } from "./naming";
 import { capturingModel, captureView } from "./output_widget";
@@ -63,6 +65,10 @@ export class BookManager extends ManagerBase implements WidgetManager {
       if (!target.isConnected) view.luminoWidget?.clearFlag(Widget.Flag.IsAttached);
       view.remove();
     });
+  }
+
+  async lend(modelId: string, onLost: () => void): Promise<WidgetModel> {
+    return lent(await this.get_model(modelId), onLost);
   }
 
   /** As ipywidgets makes a view, but for what stands in the place of one that fails. */
