@@ -2,6 +2,7 @@
 
 import type { LabMode, LabPanel } from "../app_contract";
 import { ablate } from "./ablate";
+import { patch } from "./patch";
 
-export const MODES: readonly LabMode[] = [ablate];
+export const MODES: readonly LabMode[] = [ablate, patch];
 export const PANELS: readonly LabPanel[] = [];

@@ -1,0 +1,68 @@
+// Owns the picture of one patch: how far it brought the corrupted run back, and the three predictions side by side.
+
+import { el } from "../../dom";
+import type { Guess, PatchAnswer } from "../contract";
+import { runBadge } from "../drawing/pictures";
+import { visible } from "../drawing/words";
+import { barCell } from "./before_after";
+import { percentOfWay } from "./forecasts";
+import { quoted } from "./sentences";
+
+interface ThreeRow {
+  readonly id: number;
+  readonly token: string;
+  readonly corrupted: number | null;
+  readonly patched: number | null;
+  readonly clean: number | null;
+}
+
+/** Every token that one of the three runs names, the likeliest in any of them first. */
+export function threeRows(answer: Pick<PatchAnswer, "corrupted" | "patched" | "clean">, most = 8): readonly ThreeRow[] {
+  const rows = new Map<number, ThreeRow>();
+  const take = (guesses: readonly Guess[], run: "corrupted" | "patched" | "clean"): void => {
+    for (const { id, token, p } of guesses) rows.set(id, { ...(rows.get(id) ?? { id, token, corrupted: null, patched: null, clean: null }), [run]: p });
+  };
+  take(answer.corrupted, "corrupted");
+  take(answer.patched, "patched");
+  take(answer.clean, "clean");
+  const weight = (row: ThreeRow): number => Math.max(row.corrupted ?? 0, row.patched ?? 0, row.clean ?? 0);
+  return [...rows.values()].sort((a, b) => weight(b) - weight(a)).slice(0, most);
+}
+
+export function patchResult(answer: PatchAnswer, where: string): HTMLElement {
+  return el("div", { class: "lab-before-after" }, track(answer), table(answer, where));
+}
+
+/** From the corrupted run to the clean one, and where the patched run stands between or beyond them. */
+function track(answer: PatchAnswer): HTMLElement {
+  const share = Number.isFinite(answer.recovered) ? answer.recovered : 0;
+  // The line shows from a fifth before the corrupted run to a fifth behind the clean one; what is beyond stands at its end.
+  const at = (value: number): string => String(Math.min(1, Math.max(0, (value + 0.2) / 1.4)));
+  const dot = (kind: string, sign: string, value: number): HTMLElement => {
+    const mark = el("span", { class: "lab-dot", "data-kind": kind }, sign);
+    mark.style.setProperty("--p", at(value));
+    return mark;
+  };
+  const line = el("div", { class: "lab-strip", "aria-hidden": "true" }, dot("corrupted", "△", 0), dot("clean", "○", 1), dot("patched", "◆", share));
+  return el(
+    "div",
+    { class: "lab-headline" },
+    el("p", { class: "lab-headline-of" }, "Between ", el("code", { class: "lab-token" }, visible(answer.token)), " and ", el("code", { class: "lab-token" }, visible(answer.against))),
+    el("p", { class: "lab-headline-numbers" }, el("span", { class: "lab-big lab-alone" }, percentOfWay(answer.recovered)), el("span", { class: "lab-change" }, "of the way back to the clean run")),
+    line,
+    el("div", { class: "lab-strip-scale lab-ends", "aria-hidden": "true" }, el("span", {}, "△ corrupted: 0%"), el("span", {}, "○ clean: 100%")),
+    el("p", { class: "lab-quiet" }, `Measured as the logit of ${quoted(answer.token)} minus that of ${quoted(answer.against)}.`),
+  );
+}
+
+function table(answer: PatchAnswer, where: string): HTMLElement {
+  const badges = [runBadge("corrupted"), runBadge("patched", `patched run: ${where}`), runBadge("clean")];
+  const head = el("tr", {}, el("th", { scope: "col" }, "Next token"), ...badges.map((badge) => el("th", { scope: "col" }, badge)));
+  const rows = threeRows(answer).map((row) => {
+    const token = el("th", { scope: "row" }, el("code", { class: "lab-token" }, visible(row.token)));
+    const isFollowed = row.token === answer.token;
+    return el("tr", isFollowed ? { "data-followed": true } : {}, token, barCell(row.corrupted, "before"), barCell(row.patched, "after"), barCell(row.clean, "clean"));
+  });
+  const caption = el("caption", { class: "tl-hidden" }, "Likeliest next tokens in the corrupted, the patched and the clean run");
+  return el("table", { class: "lab-changes", "data-before": "corrupted" }, caption, el("thead", {}, head), el("tbody", {}, ...rows));
+}
