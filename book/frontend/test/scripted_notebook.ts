@@ -35,6 +35,10 @@ export class ScriptedKernel implements LiveKernel {
     return new Set(names.filter((name) => stage.holds.has(name)));
   }
 
+  async show(): Promise<Record<string, never>> {
+    return {};
+  }
+
   leave(): void {
     this.isLeft = true;
   }

@@ -1,4 +1,4 @@
-// Owns what the parts of the Lab share in the page: its state, and what the shell lends to modes and panels. It runs nothing.
+// Owns what the parts of the Lab share in the page: its state, and what the shell lends to modes and panels.
 
 import type { Answers, Identity, LabState, Mode, OpenAnswer, Part, Question, Refusal } from "./contract";
 
@@ -7,6 +7,11 @@ export interface Baseline {
   readonly model: string;
   readonly prompt: string;
   readonly answer: OpenAnswer;
+}
+
+/** Whether two baselines are of one prompt: of a long one the answer grows while it comes. */
+export function isSameRun(a: Baseline | null, b: Baseline | null): boolean {
+  return a !== null && b !== null && a.model === b.model && a.prompt === b.prompt;
 }
 
 /** What has become of the prompt that was asked last. */

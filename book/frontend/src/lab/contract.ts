@@ -68,6 +68,7 @@ export interface Identity {
   readonly holds: boolean;
 }
 
+/** Of a long prompt it comes in parts. */
 export interface OpenAnswer extends Said {
   readonly facts: ModelFacts;
   readonly tokens: readonly Token[];
@@ -78,10 +79,10 @@ export interface OpenAnswer extends Said {
   /** Length of what attention and MLP write, over the stream's before it: [layer][pos]. */
   readonly attn: readonly (readonly number[])[];
   readonly mlp: readonly (readonly number[])[];
-  /** The logit lens after the embedding and each block: the likeliest token there, and the answer's probability: [layer + 1][pos]. */
+  /** The logit lens after the embedding and each block: the likeliest token there, and the answer's probability: [layer + 1][pos]; the row of a layer that is not read yet is empty. */
   readonly lens: { readonly token: readonly (readonly string[])[]; readonly p: readonly (readonly number[])[]; readonly answer: readonly (readonly number[])[] };
-  /** Direct contribution of each head to the last position's answer's logit, and of each MLP: [layer][head], [layer]. */
-  readonly direct: { readonly head: readonly (readonly number[])[]; readonly mlp: readonly number[] };
+  /** Direct contribution of each head to the last position's answer's logit, and of each MLP: [layer][head], [layer]; null where logits are no sum. */
+  readonly direct: { readonly head: readonly (readonly number[])[]; readonly mlp: readonly number[] } | null;
 }
 
 /** What flowed to `position` in each layer: one weight for each position read, heads taken together, relative to what attention wrote. */
@@ -102,8 +103,8 @@ export interface HeadAnswer extends Said {
   readonly kind: "head";
   readonly part: Part;
   readonly position: number;
-  /** Lower triangles, row by row: [dest_pos][src_pos ≤ dest_pos]; scores are logits before the softmax. */
-  readonly scores: readonly (readonly number[])[];
+  /** Lower triangles, row by row: [dest_pos][src_pos ≤ dest_pos]; scores are logits before the softmax, null where the model's mask forbids. */
+  readonly scores: readonly (readonly (number | null)[])[];
   readonly pattern: readonly (readonly number[])[];
   /** Vectors at `position` (q, z, write) and at every position read (k, v); first 16 numbers and the length of each. */
   readonly vectors: Readonly<Record<"q" | "z" | "write", Vector>> & Readonly<Record<"k" | "v", readonly Vector[]>>;
@@ -193,8 +194,10 @@ export interface HeadMapAnswer extends Said {
 }
 
 export interface PatchAnswer extends Said, BeforeAfter {
-  /** 0: as the corrupted run; 1: as the clean one. */
-  readonly recovered: number;
+  /** 0: as the corrupted run; 1: as the clean one; null where the two do not differ. */
+  readonly recovered: number | null;
+  /** Share that random other parts of the same kind recover. */
+  readonly controls: readonly (number | null)[];
   readonly corrupted: readonly Guess[];
   readonly against: string;
 }
@@ -218,9 +221,9 @@ export interface SteerAnswer extends Said, BeforeAfter {
   readonly stream_norm: number;
   readonly clean_text: string;
   readonly steered_text: string;
-  /** Mean surprise of the unchanged model at either continuation: how much damage the push does. */
-  readonly clean_loss_nats: number;
-  readonly steered_loss_nats: number;
+  /** Mean surprise of the unchanged model at either continuation: how much damage the push does; null until the texts are complete. */
+  readonly clean_loss_nats: number | null;
+  readonly steered_loss_nats: number | null;
   readonly random_kl_nats: readonly number[];
 }
 

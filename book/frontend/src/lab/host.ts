@@ -1,6 +1,6 @@
 // Owns what the shell lends to views, modes and panels: questions, experiments, choices. It draws nothing.
 
-import { isLabRefusal, type AnsweredBy, type AnyAnswer, type Changed, type LabHost, type Marks, type Selection } from "./app_contract";
+import { isLabRefusal, isSameRun, type AnsweredBy, type AnyAnswer, type Baseline, type Changed, type LabHost, type Marks, type Selection } from "./app_contract";
 import type { Answers, Identity, LabState, Mode, OpenAnswer, Question, Refusal } from "./contract";
 import { nameOf } from "./question_words";
 import { CombinedSource } from "./sources/combined";
@@ -136,22 +136,23 @@ export class Lab implements LabHost {
     if (prompt === "") return refuse({ message: "There is nothing to continue: type at least one letter, or choose an example.", code: "empty-prompt" });
     this.store.update({ opening: { kind: "asking", model, prompt } });
     try {
-      const answer = await this.#source.ask({ ask: "open", model, prompt }, opening.signal);
-      if (!opening.signal.aborted) this.#show(model, prompt, answer);
+      const hear = (soFar: OpenAnswer): void => {
+        if (!opening.signal.aborted) this.#show({ model, prompt, answer: soFar });
+      };
+      hear(await this.#source.ask({ ask: "open", model, prompt }, opening.signal, hear));
+      if (opening.signal.aborted) return;
+      this.store.update({ opening: { kind: "none" } });
+      this.announce(this.store.now.baseline?.answer.explain ?? "");
     } catch (error) {
       if (!opening.signal.aborted) refuse(refusalFrom(error));
     }
   }
 
-  #show(model: string, prompt: string, answer: OpenAnswer): void {
+  #show(baseline: Baseline): void {
+    const isNew = !isSameRun(baseline, this.store.now.baseline);
+    if (!isNew) return this.store.update({ baseline });
     this.#running.abort();
-    this.store.update({
-      baseline: { model, prompt, answer },
-      opening: { kind: "none" },
-      selection: { position: answer.tokens.length - 1, parts: [], place: null },
-      experiment: { kind: "none" },
-    });
-    this.announce(answer.explain);
+    this.store.update({ baseline, selection: { position: baseline.answer.tokens.length - 1, parts: [], place: null }, experiment: { kind: "none" } });
   }
 
   async restore(state: LabState): Promise<void> {

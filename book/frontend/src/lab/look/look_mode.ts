@@ -4,6 +4,7 @@ import { el } from "../../dom";
 import type { LabHost, LabMode } from "../app_contract";
 import type { Part, PartAnswer } from "../contract";
 import { refusalFrom } from "../host";
+import { strongestHeads } from "../pipeline/scene";
 import { note } from "../shell/notes";
 import { headView } from "./head_view";
 import { mlpView } from "./mlp_view";
@@ -70,8 +71,7 @@ class Look {
   /** What is stored leads somewhere at once; otherwise the strongest heads do. */
   #invitation(): HTMLElement {
     const run = this.lab.store.now.baseline?.answer;
-    const all = (run?.direct.head ?? []).flatMap((line, layer) => line.map((value, head) => ({ part: `L${layer}H${head}`, value })));
-    const best = all.sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 4).map(({ part }) => part);
+    const best = run ? strongestHeads(run, 4).map(({ part }) => part) : [];
     const last = run ? run.facts.n_layers - 1 : 0;
     const buttons = [...best, `L${last}.mlp`, `L${Math.floor(last * 0.7)}`].map((part) => {
       const button = el("button", { type: "button", class: "lab-button" }, part);

@@ -12,10 +12,11 @@ export function streamView(answer: StreamAnswer, { lab, tokens }: ViewPlace): HT
   const isWrite = answer.reading === "direct";
   const head = viewHead(titleOf(answer.part, isWrite), answer.position, tokens, () => lab.select({ parts: [] }));
   const at = parsed?.kind === "embed" ? 0 : (parsed?.layer ?? 0) + 1;
+  const lengths = lab.store.now.baseline?.answer.stream.map((line) => line[answer.position] ?? 0) ?? [];
   const reading = isWrite
     ? box(lab.term("direct logit attribution", "Which logits this write raises and lowers"), effectBars(answer.effects, "Direct effects on the logits"))
-    : box(lab.term("logit lens", "Read by the lens, as if it were the last stream"), effectBars(answer.effects, "Logits of the nearest tokens"));
-  return el("div", { class: "lab-view" }, head, said(answer), el("div", { class: "lab-view-columns" }, norms(answer, at), reading));
+    : box(lab.term("logit lens", "Read by the lens, as if it were the last stream"), effectBars(nearest(answer), "Logits of the nearest tokens"));
+  return el("div", { class: "lab-view" }, head, said(answer), el("div", { class: "lab-view-columns" }, norms(lengths, at, answer.position), reading));
 }
 
 function titleOf(part: string, isWrite: boolean): string {
@@ -25,8 +26,13 @@ function titleOf(part: string, isWrite: boolean): string {
   return isWrite ? `What ${part} writes` : `The stream after block ${parsed?.layer ?? ""}`;
 }
 
+/** A lens names what is nearest; what is farthest says nothing. */
+function nearest({ effects }: StreamAnswer): StreamAnswer["effects"] {
+  return [...effects].sort((a, b) => b.effect - a.effect).slice(0, 10);
+}
+
 /** The stream's length at this position, from the embedding to the end; the point itself stands out. */
-function norms({ norms: lengths, position }: StreamAnswer, at: number): HTMLElement {
+function norms(lengths: readonly number[], at: number, position: number): HTMLElement {
   const most = Math.max(...lengths, 1e-9);
   const bars = lengths.map((length, index) => {
     const bar = el("span", index === at ? { "data-here": true } : {});

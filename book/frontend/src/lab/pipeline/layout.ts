@@ -55,7 +55,7 @@ export function fittingBlock(sizes: Sizes, room: number): number {
 
 export function gutterOf({ longestToken }: Sizes, room: number): number {
   const most = room < 500 ? 74 : 118;
-  return Math.min(most, Math.max(62, 18 + LETTER * longestToken));
+  return Math.min(most, Math.max(room < 500 ? 66 : 88, 18 + LETTER * longestToken));
 }
 
 export function planOf(sizes: Sizes, room: number, block: number): Plan {
@@ -64,7 +64,7 @@ export function planOf(sizes: Sizes, room: number, block: number): Plan {
   const row = Math.max(1.2, Math.min(19, 320 / Math.max(1, sizes.tokens)));
   const heights = [
     ["layers", 20, 0], ["heads", headHeight * sizes.heads, 3], ["attn", 11, 4], ["mlp", 14, GAP], ["writes", 30, GAP + 2],
-    ["stream", row * sizes.tokens, GAP + 4], ["bars", 46, 3], ["words", 58, 0],
+    ["stream", row * sizes.tokens, GAP + 4], ["bars", 46, 3], ["words", 50, 0],
   ] as const;
   let top = 2;
   const bands = {} as Record<keyof Plan["bands"], Band>;

@@ -16,6 +16,7 @@ export function paintLens(sheet: Sheet): void {
   }
   const tokens = scene.run.lens.token.map((line) => line[scene.position] ?? "");
   for (const run of runsOf(tokens)) {
+    if (run.token === "") continue; // not read yet
     pen.globalAlpha = shown(sheet, run.from - 1);
     paintRun(sheet, run.token, readingAt(plan, run.from), readingAt(plan, run.to));
   }

@@ -110,8 +110,8 @@ function paintCell({ pen, plan, scene, palette }: Sheet, x: number, band: Band, 
   pen.font = `${Math.min(10, band.height - 1)}px ${SANS}`;
   pen.textAlign = "center";
   const middle = band.top + band.height / 2 + 0.5;
-  const number = isKnown ? signed(value) : "";
-  const words = fitting(pen, `${name} ${number}`.trim(), width - 4, false) ?? fitting(pen, number, width - 3, false);
+  const number = isKnown && plan.block >= 44 ? signed(value) : "";
+  const words = fitting(pen, `${name} ${number}`.trim(), width - 4, false) ?? number;
   if (words) pen.fillText(words, x + plan.block / 2, middle);
   // The sign is written where the number does not fit, so that colour alone never says it.
   else if (isKnown && Math.abs(value) > scene.marks.most / 6) pen.fillText(value < 0 ? "−" : "+", x + plan.block / 2, middle);

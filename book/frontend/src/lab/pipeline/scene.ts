@@ -2,6 +2,7 @@
 
 import type { Changed, Marks } from "../app_contract";
 import type { FlowAnswer, OpenAnswer, Part } from "../contract";
+import { visible } from "../drawing/words";
 import type { Target } from "./layout";
 
 export interface Scene {
@@ -19,16 +20,23 @@ export interface Scene {
 
 /** What the pipeline says before a mode says something else. */
 export function quietMarks(run: OpenAnswer): Marks {
-  const all = [...run.direct.head.flat(), ...run.direct.mlp];
+  const { direct } = run;
+  if (!direct) return { legend: "This model's logits are no sum of its parts, so no part has a colour", scale: "diverging", most: 1, unit: "logits" };
   const answer = run.next.at(-1)?.[0];
   return {
-    legend: `Direct contribution to the logit of the answer${answer ? ` (${JSON.stringify(answer.token)})` : ""}`,
+    legend: `Direct contribution to the logit of the answer${answer ? ` ${visible(answer.token)}` : ""}`,
     scale: "diverging",
-    most: strongest(all),
-    heads: run.direct.head,
-    mlp: run.direct.mlp,
+    most: strongest([...direct.head.flat(), ...direct.mlp]),
+    heads: direct.head,
+    mlp: direct.mlp,
     unit: "logits",
   };
+}
+
+/** The heads that write most directly for or against the last position's answer. */
+export function strongestHeads(run: OpenAnswer, count: number): { readonly part: Part; readonly value: number }[] {
+  const all = (run.direct?.head ?? []).flatMap((line, layer) => line.map((value, head) => ({ part: `L${layer}H${head}`, value })));
+  return all.sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, count);
 }
 
 /** Not the largest of all, which would leave the others pale: the 98th of a hundred. */

@@ -2,7 +2,7 @@
 
 import { percent, signed, visible } from "../drawing/words";
 import { partOf, type Target } from "./layout";
-import { linesOf, type Scene } from "./scene";
+import { linesOf, strongestHeads, type Scene } from "./scene";
 
 /** What the picture says, in one or two sentences. */
 export function summaryOf({ run, position }: Scene): string {
@@ -18,10 +18,9 @@ export function summaryOf({ run, position }: Scene): string {
 }
 
 function strongestSentence(run: Scene["run"]): string {
-  const all = run.direct.head.flatMap((line, layer) => line.map((value, head) => ({ name: `L${layer}H${head}`, value })));
-  const best = all.sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 2);
+  const best = strongestHeads(run, 2);
   if (best.length < 2) return "";
-  const names = best.map(({ name, value }) => `${name} (${signed(value)})`);
+  const names = best.map(({ part, value }) => `${part} (${signed(value)})`);
   return ` The heads that write most directly for or against the last position's answer are ${names.join(" and ")}.`;
 }
 
@@ -53,7 +52,7 @@ function streamWords(scene: Scene, layer: number, position: number): string {
   const { run, flow } = scene;
   const length = run.stream[layer]?.[position];
   const flowed = layer > 0 && flow ? flow.weight[layer - 1]?.[position] : undefined;
-  const share = flow && flowed !== undefined && position <= flow.position ? `; ${percent(flowed)} of what attention moved to ${visible(run.tokens[flow.position]?.text ?? "")} here came from this token` : "";
+  const share = flow && flowed !== undefined && position <= flow.position ? `; what attention brings from here to ${visible(run.tokens[flow.position]?.text ?? "")} is ${percent(flowed)} as long as all that it writes` : "";
   return `Stream ${placeName(layer).toLowerCase()} at ${visible(run.tokens[position]?.text ?? "")}${length === undefined ? "" : `, length ${length.toFixed(1)}`}; the lens reads ${lensAt(scene, layer, position)}${share}`;
 }
 
@@ -71,7 +70,7 @@ export function tableOf(scene: Scene): { readonly head: readonly string[]; reado
   const head = ["Place", "Lens reads", "Its probability", "The answer's", "Stream's length", "Attention writes", "MLP writes", "Strongest head", "Most flowed from"];
   const rows = run.lens.token.map((_, reading) => {
     const layer = reading - 1;
-    const best = (run.direct.head[layer] ?? []).map((value, index) => ({ value, index })).sort((a, b) => Math.abs(b.value) - Math.abs(a.value))[0];
+    const best = (run.direct?.head[layer] ?? []).map((value, index) => ({ value, index })).sort((a, b) => Math.abs(b.value) - Math.abs(a.value))[0];
     const line = flow && layer >= 0 ? linesOf(flow, layer, 0)[0] : undefined;
     return [
       placeName(reading),

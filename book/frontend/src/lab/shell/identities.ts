@@ -1,6 +1,7 @@
 // Owns the panel that is always on: what must hold if these numbers are right, and whether it does.
 
 import { el } from "../../dom";
+import { isSameRun } from "../app_contract";
 import type { Identity } from "../contract";
 import { short } from "../drawing/words";
 import type { Lab } from "../host";
@@ -14,7 +15,7 @@ export class Identities {
 
   constructor(private readonly lab: Lab, signal: AbortSignal) {
     lab.store.subscribe((now, before) => {
-      if (now.baseline !== before.baseline) void this.#ask();
+      if (!isSameRun(now.baseline, before.baseline)) void this.#ask();
       if (now.mode !== before.mode) this.show([]);
     }, signal);
     signal.addEventListener("abort", () => this.#asking.abort());

@@ -1,7 +1,7 @@
 // Owns the tabs of the modes, their headings, and that what a mode put up goes when it is left.
 
 import { el } from "../../dom";
-import type { LabMode } from "../app_contract";
+import { isSameRun, type LabMode } from "../app_contract";
 import type { Mode } from "../contract";
 import type { Lab } from "../host";
 import { refusalFrom } from "../host";
@@ -26,7 +26,7 @@ export class ModesBar {
     }
     this.tabs.addEventListener("keydown", (event) => this.#key(event), { signal });
     lab.store.subscribe((now, before) => {
-      if (now.mode !== before.mode || now.baseline !== before.baseline) this.#enter();
+      if (now.mode !== before.mode || !isSameRun(now.baseline, before.baseline)) this.#enter();
     }, signal);
     signal.addEventListener("abort", () => this.#mounted.abort());
   }

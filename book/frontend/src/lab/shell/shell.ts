@@ -1,7 +1,7 @@
 // Owns how the Lab is put together in its place. Each view hears the store itself; here they only meet.
 
 import { el } from "../../dom";
-import type { Changed, Marks } from "../app_contract";
+import { isSameRun, type Changed, type Marks } from "../app_contract";
 import type { FlowAnswer, LabState } from "../contract";
 import { Lab } from "../host";
 import { lookMode } from "../look/look_mode";
@@ -50,9 +50,9 @@ class Shell {
     });
     lab.store.subscribe((now, before) => {
       root.dataset["state"] = now.baseline ? "open" : now.opening.kind === "refused" ? "refused" : "opening";
-      const isNew = now.baseline !== before.baseline;
+      const isNew = !isSameRun(now.baseline, before.baseline);
       if (isNew || now.selection.position !== before.selection.position) void this.#askFlow();
-      if (isNew || now.selection !== before.selection) this.#draw(isNew);
+      if (now.baseline !== before.baseline || now.selection !== before.selection) this.#draw(isNew);
     }, signal);
     signal.addEventListener("abort", () => this.#asking.abort());
     place.replaceChildren(root);

@@ -17,7 +17,7 @@ export class Start {
   readonly #problem = el("div", { class: "lab-problem" });
   readonly element: HTMLElement;
   /** Where panels put their buttons. */
-  readonly bar = el("div", { class: "lab-bar" });
+  readonly bar = el("div", { class: "lab-tools" });
 
   constructor(private readonly lab: Lab, private readonly signal: AbortSignal) {
     const form = el("form", { class: "lab-form" }, this.#model, this.#prompt, this.#open);

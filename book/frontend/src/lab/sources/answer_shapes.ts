@@ -27,7 +27,7 @@ const OPEN = also(
     attn: rows(number),
     mlp: rows(number),
     lens: record({ token: rows(text), p: rows(number), answer: rows(number) }),
-    direct: record({ head: rows(number), mlp: list(number) }),
+    direct: orNull(record({ head: rows(number), mlp: list(number) })),
   }),
   ofOneSize,
 );
@@ -39,19 +39,29 @@ function ofOneSize(answer: OpenAnswer): string | null {
   if (n === 0 || n_layers < 1) return "expected at least one token and one layer, got none";
   const sizes: readonly [string, readonly (readonly unknown[])[], number, number][] = [
     ["stream", answer.stream, n_layers + 1, n], ["attn", answer.attn, n_layers, n], ["mlp", answer.mlp, n_layers, n],
-    ["lens.token", answer.lens.token, n_layers + 1, n], ["lens.p", answer.lens.p, n_layers + 1, n], ["lens.answer", answer.lens.answer, n_layers + 1, n],
-    ["direct.head", answer.direct.head, n_layers, n_heads],
+    ["lens.token", read(answer.lens.token, n), n_layers + 1, n], ["lens.p", read(answer.lens.p, n), n_layers + 1, n], ["lens.answer", read(answer.lens.answer, n), n_layers + 1, n],
+    ["direct.head", answer.direct?.head ?? blank(n_layers, n_heads), n_layers, n_heads],
   ];
   for (const [name, lines, height, width] of sizes) {
     if (lines.length !== height || lines.some((line) => line.length !== width)) return `${name}: expected ${height} × ${width} values, got others`;
   }
   if (answer.next.length !== n || answer.next.some((guesses) => guesses.length === 0)) return "next: expected guesses at each position, got fewer";
-  return answer.direct.mlp.length === n_layers ? null : `direct.mlp: expected ${n_layers} values, got ${answer.direct.mlp.length}`;
+  const n_mlp = answer.direct?.mlp.length ?? n_layers;
+  return n_mlp === n_layers ? null : `direct.mlp: expected ${n_layers} values, got ${n_mlp}`;
+}
+
+/** The row of a layer that is not read yet is empty. */
+function read(lines: readonly (readonly unknown[])[], width: number): readonly (readonly unknown[])[] {
+  return lines.map((line) => (line.length === 0 ? new Array(width).fill(null) : line));
+}
+
+function blank(height: number, width: number): readonly (readonly unknown[])[] {
+  return new Array(height).fill(new Array(width).fill(0));
 }
 
 const aboutPart = { ...said, part: text, position: number };
 const HEAD = record({
-  ...aboutPart, scores: rows(number), pattern: rows(number),
+  ...aboutPart, scores: rows(orNull(number)), pattern: rows(number),
   vectors: record({ q: vector, z: vector, write: vector, k: list(vector), v: list(vector) }),
   relative_size: number, effects: list(effect), answer: text, answer_effect: number, identities: list(identity),
 });
@@ -76,11 +86,11 @@ export const SHAPES: Readonly<Record<Ask, Shape>> = {
   heads: record({ ...said, scores: named(rows(number)) }),
   ablate: record({ ...said, ...beforeAfter, parts: list(text), method: text, next: list(guess), controls: list(number) }),
   head_map: record({ ...said, token: text, effect: rows(orNull(number)) }),
-  patch: record({ ...said, ...beforeAfter, recovered: number, corrupted: list(guess), against: text }),
+  patch: record({ ...said, ...beforeAfter, recovered: orNull(number), controls: list(orNull(number)), corrupted: list(guess), against: text }),
   patch_map: record({ ...said, over: text, tokens: list(text), corrupted_tokens: list(text), answer: text, against: text, recovered: rows(orNull(number)) }),
   steer: record({
     ...said, ...beforeAfter, layer: number, coef: number, push_norm: number, stream_norm: number, clean_text: text, steered_text: text,
-    clean_loss_nats: number, steered_loss_nats: number, random_kl_nats: list(number),
+    clean_loss_nats: orNull(number), steered_loss_nats: orNull(number), random_kl_nats: list(number),
   }),
   compare: record({ ...said, a: OPEN, b: OPEN, pairs: list(pair(number)), stream: rows(number), pattern: rows(number), kl_nats: number }),
   code: record({ ...said, dialect: text, code: text, manifest: text }),
