@@ -28,6 +28,7 @@ extensions = [
     "book.extensions.quiet_code",
     "book.extensions.api",
     "book.extensions.execution",
+    "book.extensions.lab",
     "book.extensions.accessible",
     "book.extensions.depths",
     "book.extensions.left_out",
@@ -40,6 +41,7 @@ extensions = [
 root_doc = "index"
 include_patterns = [
     "index.md",
+    "lab.md",
     "book/*.md",
     "book/how-to/*.md",
     "book/reference/*.md",

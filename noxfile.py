@@ -20,6 +20,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = str(BIN / "python")
 SITE = ROOT / "build" / "html"
+FROZEN_LAB = ROOT / "build" / "lab"
 FRONT_END = ROOT / "book" / "frontend"
 OLDEST, NEWEST = (3, 11), (3, 13)
 MODEL = "smollm2-135m"
@@ -185,9 +186,32 @@ def _fetch_model(session: nox.Session) -> None:
     stamp.write_text(state)
 
 
+def _freeze_lab(session: nox.Session) -> None:
+    """Compute ahead what the Lab answers without a kernel: one file a prompt, into build/lab."""
+    state = _digest(*sorted((ROOT / "tlab").rglob("*.py")), ROOT / "constraints.txt", MODEL)
+    stamp = FROZEN_LAB / ".frozen"
+    if _is_done(stamp, state):
+        return
+    stamp.unlink(missing_ok=True)
+    session.log("Computing the Lab's stored answers; that takes minutes, and is done again only when tlab changes.")
+    session.run(PYTHON, "-m", "tlab.lab", "freeze", str(FROZEN_LAB), env={"OMP_NUM_THREADS": "1"})
+    stamp.write_text(state)
+
+
 def _build_book(session: nox.Session, *, into: Path = SITE, options: tuple[str, ...] = ()) -> None:
     sources = [
-        ROOT / name for name in ("index.md", "conf.py", "constraints.txt", "book", "lessons", "tlab", "kb/documents")
+        ROOT / name
+        for name in (
+            "index.md",
+            "lab.md",
+            "build/lab",
+            "conf.py",
+            "constraints.txt",
+            "book",
+            "lessons",
+            "tlab",
+            "kb/documents",
+        )
     ]
     # A browser that came later makes the pictures that were left out.
     state = _digest(*sources, *options, "with pictures" if _found_browser() else "")
@@ -262,6 +286,7 @@ def _ready(session: nox.Session, *extras: str) -> None:
     _install(session, *{*extras, *(["print"] if _found_browser() else [])})
     _build_front_end(session)
     _fetch_model(session)
+    _freeze_lab(session)
     _build_book(session)
 
 

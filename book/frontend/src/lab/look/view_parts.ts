@@ -40,6 +40,6 @@ export function vectorStrip(name: string, vector: Vector, words: string): HTMLEl
     cell.style.setProperty("--p", String(Math.abs(value) / most));
     return cell;
   });
-  const strip = el("span", { class: "lab-strip", role: "img", "aria-label": `first ${vector.first.length} numbers: ${vector.first.map((value) => plain(value)).join(", ")}` }, ...cells);
+  const strip = el("span", { class: "lab-vector-strip", role: "img", "aria-label": `first ${vector.first.length} numbers: ${vector.first.map((value) => plain(value)).join(", ")}` }, ...cells);
   return el("div", { class: "lab-vector" }, el("span", { class: "lab-vector-name" }, el("strong", {}, name), ` ${words}`), strip, el("span", { class: "lab-number" }, `length ${plain(vector.norm)}`));
 }

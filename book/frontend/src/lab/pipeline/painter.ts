@@ -243,7 +243,8 @@ function paintChanged({ pen, palette }: Sheet, box: Box, word: keyof typeof SIGN
   pen.fillText(SIGNS[word], box.x + box.width / 2, box.y + box.height / 2 + 0.5);
 }
 
-function paintGutter({ pen, plan, scene, palette }: Sheet): void {
+function paintGutter(sheet: Sheet): void {
+  const { pen, plan, scene, palette } = sheet;
   const { bands } = plan;
   pen.textAlign = "right";
   pen.textBaseline = "middle";
@@ -253,16 +254,23 @@ function paintGutter({ pen, plan, scene, palette }: Sheet): void {
   const name = (words: string, band: Band): void => pen.fillText(fitting(pen, words, right - 2, true) ?? "", right, band.top + band.height / 2);
   name("block", bands.layers);
   name("heads", bands.heads);
+  if (plan.headHeight > 8 && plan.heads > 4) nameEnds(sheet, right);
   name("attention", bands.attn);
   name("MLP", bands.mlp);
   name("writes", bands.writes);
-  name("lens reads", bands.words);
-  name("probability", bands.bars);
+  name(plan.gutter < 80 ? "lens" : "lens reads", bands.words);
+  name(plan.gutter < 80 ? "chance" : "probability", bands.bars);
   pen.font = `${plan.row >= 12 ? 12 : 11}px ${MONO}`;
   for (const position of namedRows(plan, [scene.position, ...strongestSources(scene.flow, 6)])) {
     pen.fillStyle = position === scene.position ? palette.accent : palette.ink;
     pen.fillText(fitting(pen, visible(scene.run.tokens[position]?.text ?? ""), right - 2, true) ?? "", right, rowMiddle(plan, position));
   }
+}
+
+function nameEnds({ pen, plan }: Sheet, right: number): void {
+  const { top } = plan.bands.heads;
+  pen.fillText("H0", right, top + plan.headHeight / 2);
+  pen.fillText(`H${plan.heads - 1}`, right, top + (plan.heads - 0.5) * plan.headHeight);
 }
 
 function line(pen: CanvasRenderingContext2D, x0: number, y0: number, x1: number, y1: number): void {

@@ -28,6 +28,7 @@ export function quietMarks(run: OpenAnswer): Marks {
     scale: "diverging",
     most: strongest([...direct.head.flat(), ...direct.mlp]),
     heads: direct.head,
+    attn: direct.head.map((line) => line.reduce((sum, value) => sum + value, 0)),
     mlp: direct.mlp,
     unit: "logits",
   };

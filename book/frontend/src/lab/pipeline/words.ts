@@ -38,7 +38,7 @@ export function wordsOf(scene: Scene, target: Target): string {
     case "mlp":
       return `MLP of block ${target.layer}${mark(marks.mlp?.[target.layer])}${share(run.mlp[target.layer]?.[position])}${changed}`;
     case "attn":
-      return `Attention of block ${target.layer}${mark(marks.attn?.[target.layer])}${share(run.attn[target.layer]?.[position])}${changed}`;
+      return `Attention of block ${target.layer}, all heads together${mark(marks.attn?.[target.layer])}${share(run.attn[target.layer]?.[position])}${changed}`;
     case "stream":
       return streamWords(scene, target.layer, target.position);
     case "lens":

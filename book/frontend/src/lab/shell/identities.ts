@@ -55,5 +55,5 @@ export class Identities {
 function item({ name, error, bound, holds }: Identity): HTMLElement {
   const verdict = holds ? "holds" : "fails";
   const numbers = el("span", { class: "lab-number" }, `off by ${short(error)}, at most ${short(bound)}`);
-  return el("li", { "data-holds": String(holds) }, el("span", { class: "lab-verdict" }, holds ? "✓ " : "✗ ", verdict), el("span", {}, name), numbers);
+  return el("li", { "data-holds": String(holds) }, el("span", { class: "lab-holds" }, holds ? "✓ " : "✗ ", verdict), el("span", {}, name), numbers);
 }

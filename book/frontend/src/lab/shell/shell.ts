@@ -39,7 +39,7 @@ class Shell {
     const identities = new Identities(lab, signal);
     this.#modes = new ModesBar(lab, [lookMode, ...MODES], root, signal);
     this.#pipeline = new PipelineView(lab, { choose: (target) => this.#choose(target), step: (by) => lab.select({ position: lab.store.now.selection.position + by }) }, signal);
-    const picture = el("div", { class: "lab-picture" }, this.#pipeline.element, new Prediction(lab, signal).element);
+    const picture = el("div", { class: "lab-stage" }, this.#pipeline.element, new Prediction(lab, signal).element);
     const foot = el("footer", { class: "lab-foot" });
     root.append(start.element, new Tokens(lab, signal).element, this.#modes.tabs, picture, this.#modes.panel, identities.element, foot, live);
     lab.hear({
@@ -57,7 +57,7 @@ class Shell {
     signal.addEventListener("abort", () => this.#asking.abort());
     place.replaceChildren(root);
     for (const panel of PANELS) {
-      const own = el("div", { class: "lab-panel", "data-panel": panel.name });
+      const own = el("div", { class: "lab-panel-place", "data-panel": panel.name });
       (panel.where === "bar" ? start.bar : foot).append(own);
       panel.mount(own, lab, signal);
     }

@@ -28,6 +28,7 @@ export class Start {
     this.#prompt.addEventListener("input", () => this.#grow(), { signal });
     this.#model.addEventListener("change", () => this.#fillExamples(), { signal });
     lab.store.subscribe((now, before) => this.#show(now, before), signal);
+    this.#showConnection(lab.store.now);
   }
 
   #submit(event: Event): void {

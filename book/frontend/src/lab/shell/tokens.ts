@@ -21,12 +21,12 @@ export class Tokens {
   #fill(run: OpenAnswer): void {
     this.#chips = run.tokens.map((token, position) => {
       const next = run.next[position]?.[0];
-      const bar = el("span", { class: "lab-chip-bar", "aria-hidden": "true" });
+      const bar = el("span", { class: "lab-position-bar", "aria-hidden": "true" });
       bar.style.setProperty("--p", String(next?.p ?? 0));
       const says = `position ${position}, then ${visible(next?.token ?? "")} with ${percent(next?.p ?? 0)}`;
-      return el("button", { type: "button", class: "lab-chip", role: "radio", "data-position": String(position), "aria-label": `${visible(token.text)}: ${says}`, title: `Token ${position}, id ${token.id}` },
+      return el("button", { type: "button", class: "lab-position", role: "radio", "data-position": String(position), "aria-label": `${visible(token.text)}: ${says}`, title: `Token ${position}, id ${token.id}` },
         el("code", { class: "lab-token" }, visible(token.text)),
-        el("span", { class: "lab-chip-next" }, "→ ", el("code", {}, visible(next?.token ?? "")), ` ${percent(next?.p ?? 0)}`),
+        el("span", { class: "lab-position-next" }, "→ ", el("code", {}, visible(next?.token ?? "")), ` ${percent(next?.p ?? 0)}`),
         bar);
     });
     this.element.replaceChildren(...this.#chips);
@@ -38,9 +38,15 @@ export class Tokens {
       chip.tabIndex = index === position ? 0 : -1;
     });
     const chip = this.#chips[position];
-    // Only the strip itself moves, never the page.
-    if (chip && this.element.scrollHeight > this.element.clientHeight) this.element.scrollTop = chip.offsetTop - this.element.offsetTop - 40;
+    if (chip) this.#bringIntoSight(chip);
     if (this.element.contains(document.activeElement)) chip?.focus({ preventScroll: true });
+  }
+
+  /** Only the strip itself moves, never the page. */
+  #bringIntoSight(chip: HTMLElement): void {
+    const [box, own] = [this.element.getBoundingClientRect(), chip.getBoundingClientRect()];
+    if (own.left < box.left || own.right > box.right) this.element.scrollLeft += own.left - box.left - box.width / 2;
+    if (own.top < box.top || own.bottom > box.bottom) this.element.scrollTop += own.top - box.top - box.height / 2;
   }
 
   #click(event: Event): void {
