@@ -65,9 +65,11 @@ function paintGround({ pen, plan, scene, palette }: Sheet): void {
     if (isDense && !isChosen && position % Math.ceil(3 / plan.row) !== 0) continue;
     const y = Math.round(rowMiddle(plan, position)) + 0.5;
     pen.strokeStyle = isChosen ? palette.accent : palette.line;
+    pen.globalAlpha = isChosen || plan.row > 10 ? 1 : 0.45;
     pen.lineWidth = isChosen ? 2 : 1;
     line(pen, plan.embedLeft + 8, y, plan.width - 8, y);
   }
+  pen.globalAlpha = 1;
   pen.strokeStyle = palette.line;
   pen.lineWidth = 1;
   pen.setLineDash([1, 4]);
