@@ -14,7 +14,6 @@ import { chips, choiceRow, partPicker } from "./part_picker";
 import { factsOf, headLabels, lastAsked, layerLabels } from "./run_facts";
 import { listed, quoted, resultText } from "./sentences";
 import { shareKnown, SideQuestion } from "./side_question";
-import { StrongestCells } from "./strongest";
 
 const METHODS: readonly { readonly value: AblationMethod; readonly words: string; readonly says: string }[] = [
   { value: "zero", words: "zero", says: "What the part writes is replaced by nothing. Simple, and the harshest: the model never saw nothing there." },
@@ -140,8 +139,7 @@ class AblateMode {
 class HeadMap {
   readonly element: HTMLElement;
   readonly #side: SideQuestion<"head_map">;
-  readonly #place = el("div", { class: "lab-map-beside", "data-tour": "head-map" });
-  readonly #strongest: StrongestCells;
+  readonly #place = el("div", { "data-tour": "head-map" });
   #map: HeatMap | null = null;
 
   constructor(
@@ -151,7 +149,6 @@ class HeadMap {
     private readonly signal: AbortSignal,
   ) {
     const { n_layers, n_heads } = factsOf(lab);
-    this.#strongest = new StrongestCells("Strongest", headName, (value) => signed(value), (layer, head) => onPick(headName(layer, head)), signal);
     this.#side = new SideQuestion<"head_map">(
       { lab, words: `Turning off ${n_layers * n_heads} heads, one at a time`, progress: ({ effect }) => shareKnown(effect), draw: (answer) => this.#draw(answer) },
       signal,
@@ -181,7 +178,6 @@ class HeadMap {
     const { n_layers, n_heads } = factsOf(this.lab);
     const most = largest(answer.effect);
     this.lab.mark({ legend: `Change of the logit of ${quoted(answer.token)} when the head is off`, scale: "diverging", most, heads: answer.effect, unit: "logit" });
-    this.#strongest.show(answer.effect);
     if (this.#map) return this.#map.update(answer.effect, most);
     this.#map = heatMap(
       {
@@ -193,7 +189,7 @@ class HeadMap {
       },
       this.signal,
     );
-    this.#place.replaceChildren(this.#map.element, this.#strongest.element);
+    this.#place.replaceChildren(this.#map.element);
   }
 }
 

@@ -72,7 +72,7 @@ export function changeTable(rows: readonly ChangeRow[], runs: Runs, followed: st
   return el("table", { class: "lab-changes" }, caption, el("thead", {}, head), el("tbody", {}, ...body));
 }
 
-export function barCell(p: number | null, side: "before" | "after" | "clean"): HTMLElement {
+function barCell(p: number | null, side: "before" | "after"): HTMLElement {
   if (p === null) return el("td", { class: "lab-bar-cell" }, el("span", { class: "lab-quiet" }, "not listed"));
   const bar = el("span", { class: "lab-cell-bar", "data-side": side, "aria-hidden": "true" });
   bar.style.setProperty("--p", String(Math.min(1, Math.max(0, p))));

@@ -2,7 +2,6 @@
 
 import type { LabMode, LabPanel } from "../app_contract";
 import { ablate } from "./ablate";
-import { patch } from "./patch";
 
-export const MODES: readonly LabMode[] = [ablate, patch];
+export const MODES: readonly LabMode[] = [ablate];
 export const PANELS: readonly LabPanel[] = [];

@@ -8,7 +8,7 @@ import { kindsOf, lackOf, nameOf, readPart, toggled, type Named, type PartKind }
 import { factsOf } from "./run_facts";
 import { partWords } from "./sentences";
 
-const KINDS: Readonly<Record<PartKind, string>> = { head: "a head", mlp: "an MLP", attn: "a whole attention", layer: "a whole layer", stream: "the stream before a layer" };
+const KINDS: Readonly<Record<PartKind, string>> = { head: "a head", mlp: "an MLP", attn: "a whole attention", layer: "a whole layer" };
 
 export function labelled(words: string, field: HTMLElement): HTMLElement {
   return el("label", { class: "lab-field" }, el("span", {}, words), field);

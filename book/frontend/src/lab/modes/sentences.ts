@@ -51,10 +51,9 @@ export function resultText(result: BeforeAfter): string {
 
 /** "L3H4" → "head 4 of layer 3". */
 export function partWords(part: Part): string {
-  const [, layer, head, block] = /^L(\d+)(?:H(\d+)|\.(mlp|attn|resid_pre))?$/.exec(part) ?? [];
+  const [, layer, head, block] = /^L(\d+)(?:H(\d+)|\.(mlp|attn))?$/.exec(part) ?? [];
   if (layer === undefined) return part === "embed" ? "the embedding" : part;
   if (head !== undefined) return `head ${head} of layer ${layer}`;
-  if (block === "resid_pre") return `the stream before layer ${layer}`;
   if (block === "mlp") return `the MLP of layer ${layer}`;
   return block === "attn" ? `the whole attention of layer ${layer}` : `layer ${layer} whole`;
 }
