@@ -31,7 +31,7 @@ export interface Runs {
 
 /** @param runs what each column shows: "clean run", "patched run: L3H4 off". */
 export function beforeAfter(result: BeforeAfter, runs: Runs): HTMLElement {
-  const rows = changeRows(result.clean, result.patched);
+  const rows = changeRows(result.clean, result.patched).map((row) => (row.token === result.token ? { ...row, before: result.clean_p, after: result.patched_p } : row));
   return el("div", { class: "lab-before-after" }, headline(result, runs), changeTable(rows, runs, result.token), klMeter(result.kl_nats));
 }
 
@@ -64,24 +64,30 @@ export function changeTable(rows: readonly ChangeRow[], runs: Runs, followed: st
     el("th", { scope: "col" }, runBadge("patched", runs.after)),
     el("th", { scope: "col" }, "Change"),
   );
+  const least = { before: leastOf(rows.map(({ before }) => before)), after: leastOf(rows.map(({ after }) => after)) };
   const body = rows.map((row) => {
     const token = el("th", { scope: "row" }, el("code", { class: "lab-token" }, visible(row.token)));
-    return el("tr", row.token === followed ? { "data-followed": true } : {}, token, barCell(row.before, "before"), barCell(row.after, "after"), changeCell(row));
+    return el("tr", row.token === followed ? { "data-followed": true } : {}, token, barCell(row.before, "before", least.before), barCell(row.after, "after", least.after), changeCell(row));
   });
   const caption = el("caption", { class: "tl-hidden" }, `Likeliest next tokens: ${runs.before}, and ${runs.after}`);
   return el("table", { class: "lab-changes" }, caption, el("thead", {}, head), el("tbody", {}, ...body));
 }
 
-function barCell(p: number | null, side: "before" | "after"): HTMLElement {
-  if (p === null) return el("td", { class: "lab-bar-cell" }, el("span", { class: "lab-quiet" }, "not listed"));
+/** What a run does not name is below the least that it names. */
+export function leastOf(listed: readonly (number | null)[]): number {
+  return Math.min(1, ...listed.flatMap((p) => (p === null ? [] : [p])));
+}
+
+export function barCell(p: number | null, side: "before" | "after" | "clean", least: number): HTMLElement {
+  if (p === null) return el("td", { class: "lab-bar-cell" }, el("span", { class: "lab-number lab-quiet" }, `below ${percent(least)}`));
   const bar = el("span", { class: "lab-cell-bar", "data-side": side, "aria-hidden": "true" });
   bar.style.setProperty("--p", String(Math.min(1, Math.max(0, p))));
   return el("td", { class: "lab-bar-cell" }, bar, el("span", { class: "lab-number" }, percent(p)));
 }
 
 function changeCell({ before, after }: ChangeRow): HTMLElement {
-  if (before === null) return el("td", { class: "lab-delta", "data-way": "up" }, "▲ came in");
-  if (after === null) return el("td", { class: "lab-delta", "data-way": "down" }, "▼ dropped out");
+  if (before === null) return el("td", { class: "lab-delta", "data-way": "up" }, "▲ rose");
+  if (after === null) return el("td", { class: "lab-delta", "data-way": "down" }, "▼ fell");
   const way = directionOf(after - before);
   return el("td", { class: "lab-delta", "data-way": way }, way === "same" ? "= same" : `${ARROWS[way]} ${points(after - before)}`);
 }

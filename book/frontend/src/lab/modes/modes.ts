@@ -2,6 +2,11 @@
 
 import type { LabMode, LabPanel } from "../app_contract";
 import { ablate } from "./ablate";
+import { compare } from "./compare";
+import { heads } from "./heads";
+import { lens } from "./lens";
+import { patch } from "./patch";
+import { steer } from "./steer";
 
-export const MODES: readonly LabMode[] = [ablate];
+export const MODES: readonly LabMode[] = [ablate, patch, steer, compare, lens, heads];
 export const PANELS: readonly LabPanel[] = [];

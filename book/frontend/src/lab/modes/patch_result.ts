@@ -4,7 +4,7 @@ import { el } from "../../dom";
 import type { Guess, PatchAnswer } from "../contract";
 import { runBadge } from "../drawing/pictures";
 import { visible } from "../drawing/words";
-import { barCell } from "./before_after";
+import { barCell, leastOf } from "./before_after";
 import { percentOfWay } from "./forecasts";
 import { quoted } from "./sentences";
 
@@ -43,7 +43,7 @@ function track(answer: PatchAnswer): HTMLElement {
     mark.style.setProperty("--p", at(value));
     return mark;
   };
-  const line = el("div", { class: "lab-strip", "aria-hidden": "true" }, dot("corrupted", "△", 0), dot("clean", "○", 1), dot("patched", "◆", share));
+  const line = el("div", { class: "lab-strip", "aria-hidden": "true" }, ...controlsOf(answer).map((value) => dot("control", "×", value)), dot("corrupted", "△", 0), dot("clean", "○", 1), dot("patched", "◆", share));
   return el(
     "div",
     { class: "lab-headline" },
@@ -51,17 +51,31 @@ function track(answer: PatchAnswer): HTMLElement {
     el("p", { class: "lab-headline-numbers" }, el("span", { class: "lab-big lab-alone" }, percentOfWay(answer.recovered)), el("span", { class: "lab-change" }, "of the way back to the clean run")),
     line,
     el("div", { class: "lab-strip-scale lab-ends", "aria-hidden": "true" }, el("span", {}, "△ corrupted: 0%"), el("span", {}, "○ clean: 100%")),
+    ...controlWords(controlsOf(answer)),
     el("p", { class: "lab-quiet" }, `Measured as the logit of ${quoted(answer.token)} minus that of ${quoted(answer.against)}.`),
   );
+}
+
+/** What random other places of the same kind bring back; a frozen file of before may not know. */
+function controlsOf(answer: PatchAnswer & { readonly controls?: unknown }): readonly number[] {
+  return Array.isArray(answer.controls) ? answer.controls.filter((value): value is number => typeof value === "number") : [];
+}
+
+function controlWords(controls: readonly number[]): HTMLElement[] {
+  if (controls.length === 0) return [];
+  const range = `${percentOfWay(Math.min(...controls))} to ${percentOfWay(Math.max(...controls))}`;
+  return [el("p", {}, `× ${controls.length} random other places of the same kind: ${range} of the way.`)];
 }
 
 function table(answer: PatchAnswer, where: string): HTMLElement {
   const badges = [runBadge("corrupted"), runBadge("patched", `patched run: ${where}`), runBadge("clean")];
   const head = el("tr", {}, el("th", { scope: "col" }, "Next token"), ...badges.map((badge) => el("th", { scope: "col" }, badge)));
-  const rows = threeRows(answer).map((row) => {
+  const shown = threeRows(answer);
+  const least = { corrupted: leastOf(shown.map(({ corrupted }) => corrupted)), patched: leastOf(shown.map(({ patched }) => patched)), clean: leastOf(shown.map(({ clean }) => clean)) };
+  const rows = shown.map((row) => {
     const token = el("th", { scope: "row" }, el("code", { class: "lab-token" }, visible(row.token)));
     const isFollowed = row.token === answer.token;
-    return el("tr", isFollowed ? { "data-followed": true } : {}, token, barCell(row.corrupted, "before"), barCell(row.patched, "after"), barCell(row.clean, "clean"));
+    return el("tr", isFollowed ? { "data-followed": true } : {}, token, barCell(row.corrupted, "before", least.corrupted), barCell(row.patched, "after", least.patched), barCell(row.clean, "clean", least.clean));
   });
   const caption = el("caption", { class: "tl-hidden" }, "Likeliest next tokens in the corrupted, the patched and the clean run");
   return el("table", { class: "lab-changes", "data-before": "corrupted" }, caption, el("thead", {}, head), el("tbody", {}, ...rows));
