@@ -49,10 +49,10 @@ describe("turning parts off", () => {
     press("Turn off and compare");
     await settle();
     expect(lab.store.now.history.at(-1)?.predicted).toBe("down some");
-    expect(text(".lab-verdict")).toMatch(/Close.*falls by 5 to 25 points.*−65.0 points, to 12%/);
+    expect(text(".lab-judged")).toMatch(/Close.*falls by 5 to 25 points.*−65.0 points, to 12%/);
     expect(text(".lab-headline")).toMatch(/␣Paris.*77%.*12%.*▼ fell, −65.0 points/);
     expect(text(".lab-controls")).toMatch(/72% to 79%/);
-    expect(text(".lab-said")).toMatch(/What it says in plain words/);
+    expect(text(".lab-reading")).toMatch(/What it says in plain words/);
     expect(lab.seen.changed).toEqual({ parts: ["L2H1"], word: "off" });
     expect(lab.seen.announced.at(-1)).toMatch(/fell from 77% to 12%/);
   });
@@ -62,7 +62,7 @@ describe("turning parts off", () => {
     lab.select({ parts: ["L0.mlp"] });
     press("Skip and run");
     await settle();
-    expect(place.querySelector(".lab-verdict")).toBeNull();
+    expect(place.querySelector(".lab-judged")).toBeNull();
     expect(lab.store.now.history.at(-1)?.predicted).toBe("");
   });
 
@@ -71,7 +71,7 @@ describe("turning parts off", () => {
     const input = place.querySelector<HTMLInputElement>(".lab-typed input");
     if (input) input.value = "L99H4";
     place.querySelector<HTMLFormElement>(".lab-typed")?.requestSubmit();
-    expect(text(".lab-problem")).toBe("toy has no layer 99: its layers are 0 to 3.");
+    expect(text(".lab-lack")).toBe("toy has no layer 99: its layers are 0 to 3.");
   });
 
   test("a refusal is a sentence, and another try runs", async () => {

@@ -110,8 +110,8 @@ describe("steering", () => {
     type("coef", "4");
     press("Skip and run");
     await settle();
-    expect(text(".lab-table caption")).toBe("Strengths tried so far");
-    expect([...place.querySelectorAll(".lab-table tbody th")].map((cell) => cell.textContent)).toEqual(["2.0", "4.0"]);
+    expect(text(".lab-numbers caption")).toBe("Strengths tried so far");
+    expect([...place.querySelectorAll(".lab-numbers tbody th")].map((cell) => cell.textContent)).toEqual(["2.0", "4.0"]);
   });
 
   test("the cost has a word", () => {

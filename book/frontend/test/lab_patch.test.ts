@@ -69,7 +69,7 @@ describe("patching", () => {
     place.querySelector<HTMLButtonElement>("[data-tour=run]")?.click();
     await settle();
     expect(lab.store.now.history.at(-1)?.question).toMatchObject({ ask: "patch", part: "L0.resid_pre", position: 3 });
-    expect(text(".lab-verdict")).toMatch(/As you said.*62% of the way/);
+    expect(text(".lab-judged")).toMatch(/As you said.*62% of the way/);
     expect(text(".lab-before-after")).toMatch(/△ corrupted run.*◆ patched run: L0.resid_pre at position 3.*○ clean run/);
   });
 

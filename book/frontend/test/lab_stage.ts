@@ -56,7 +56,7 @@ export function answerTo(question: Question, layers = 4, heads = 3): AnyAnswer {
     case "head_map":
       return { ...SAID, token: " Paris", effect: grid(layers, heads, (layer, head) => 2.4 * noise(layer, head, 3) ** 3) };
     case "patch":
-      return { ...SAID, ...MOVED, recovered: 0.62, corrupted: guesses([0.01, 0.2, 0.1]), against: " Rome" };
+      return { ...SAID, ...MOVED, recovered: 0.62, corrupted: guesses([0.01, 0.2, 0.1]), against: " Rome", controls: [0.02, 0.11] };
     case "patch_map": {
       const corrupted_tokens = question.corrupted.split(/(?= )/);
       const width = question.over === "head" ? heads : words.length;

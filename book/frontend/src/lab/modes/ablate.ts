@@ -14,6 +14,7 @@ import { chips, choiceRow, partPicker } from "./part_picker";
 import { factsOf, headLabels, lastAsked, layerLabels } from "./run_facts";
 import { listed, quoted, resultText } from "./sentences";
 import { shareKnown, SideQuestion } from "./side_question";
+import { StrongestCells } from "./strongest";
 
 const METHODS: readonly { readonly value: AblationMethod; readonly words: string; readonly says: string }[] = [
   { value: "zero", words: "zero", says: "What the part writes is replaced by nothing. Simple, and the harshest: the model never saw nothing there." },
@@ -130,7 +131,7 @@ class AblateMode {
     });
     const others = rows.filter((row) => row.dataset["changed"] !== undefined).length;
     const head = el("tr", {}, ...["after", "before", "now", ""].map((words) => el("th", { scope: "col" }, words)));
-    const table = el("table", { class: "lab-table" }, el("thead", {}, head), el("tbody", {}, ...rows));
+    const table = el("table", { class: "lab-numbers" }, el("thead", {}, head), el("tbody", {}, ...rows));
     return el("details", { class: "lab-more" }, el("summary", {}, `The first guess after every token: ${others === 0 ? "none" : others} changed`), table);
   }
 }
@@ -139,7 +140,8 @@ class AblateMode {
 class HeadMap {
   readonly element: HTMLElement;
   readonly #side: SideQuestion<"head_map">;
-  readonly #place = el("div", { "data-tour": "head-map" });
+  readonly #place = el("div", { class: "lab-map-beside", "data-tour": "head-map" });
+  readonly #strongest: StrongestCells;
   #map: HeatMap | null = null;
 
   constructor(
@@ -149,6 +151,7 @@ class HeadMap {
     private readonly signal: AbortSignal,
   ) {
     const { n_layers, n_heads } = factsOf(lab);
+    this.#strongest = new StrongestCells("Strongest", headName, (value) => signed(value), (layer, head) => onPick(headName(layer, head)), signal);
     this.#side = new SideQuestion<"head_map">(
       { lab, words: `Turning off ${n_layers * n_heads} heads, one at a time`, progress: ({ effect }) => shareKnown(effect), draw: (answer) => this.#draw(answer) },
       signal,
@@ -178,6 +181,7 @@ class HeadMap {
     const { n_layers, n_heads } = factsOf(this.lab);
     const most = largest(answer.effect);
     this.lab.mark({ legend: `Change of the logit of ${quoted(answer.token)} when the head is off`, scale: "diverging", most, heads: answer.effect, unit: "logit" });
+    this.#strongest.show(answer.effect);
     if (this.#map) return this.#map.update(answer.effect, most);
     this.#map = heatMap(
       {
@@ -189,7 +193,7 @@ class HeadMap {
       },
       this.signal,
     );
-    this.#place.replaceChildren(this.#map.element);
+    this.#place.replaceChildren(this.#map.element, this.#strongest.element);
   }
 }
 

@@ -1,6 +1,6 @@
 // Owns how two prompts' tokens stand beside each other: equal ones together, the rest as replaced, added or left out.
-import { counted } from "./sentences";
 
+import { counted } from "./sentences";
 
 export type Aligned =
   | { readonly kind: "same" | "changed"; readonly left: number; readonly right: number }

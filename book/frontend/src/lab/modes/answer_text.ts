@@ -6,10 +6,10 @@ import type { Said } from "../contract";
 
 export function answerText(said: Said, by: AnsweredBy | null = null, took_ms = 0): HTMLElement {
   const care = said.caveats.length === 0 ? [] : [
-    el("div", { class: "lab-caveats" }, el("h5", {}, "△ Read with care"), el("ul", {}, ...said.caveats.map((caveat) => el("li", {}, caveat)))),
+    el("div", { class: "lab-care" }, el("h5", {}, "△ Read with care"), el("ul", {}, ...said.caveats.map((caveat) => el("li", {}, caveat)))),
   ];
-  const source = by === null ? [] : [el("p", { class: "lab-quiet lab-by" }, byWords(by, took_ms))];
-  return el("div", { class: "lab-said" }, el("h5", {}, "In plain words"), el("p", {}, said.explain), ...care, ...source);
+  const source = by === null ? [] : [el("p", { class: "lab-soft lab-by" }, byWords(by, took_ms))];
+  return el("div", { class: "lab-reading" }, el("h5", {}, "In plain words"), el("p", {}, said.explain), ...care, ...source);
 }
 
 function byWords(by: AnsweredBy, took_ms: number): string {

@@ -5,7 +5,7 @@ import type { LabHost } from "../app_contract";
 import type { Question, Refusal } from "../contract";
 
 export function button(words: string, press: () => void, signal: AbortSignal, isMain = false): HTMLButtonElement {
-  const made = el("button", { type: "button", class: isMain ? "lab-button lab-main" : "lab-button" }, words);
+  const made = el("button", { type: "button", class: isMain ? "lab-button lab-primary" : "lab-button" }, words);
   made.addEventListener("click", press, { signal });
   return made;
 }
@@ -14,9 +14,9 @@ export function button(words: string, press: () => void, signal: AbortSignal, is
 export function wayToLive(lab: LabHost, signal: AbortSignal): HTMLElement | null {
   const { connection } = lab.store.now;
   if (connection.kind === "live") return null;
-  if (connection.kind === "starting") return el("p", { class: "lab-quiet" }, "A kernel is starting: a few seconds yet.");
+  if (connection.kind === "starting") return el("p", { class: "lab-soft" }, "A kernel is starting: a few seconds yet.");
   if (connection.canStart) return button(connection.kind === "lost" ? "Reconnect" : "Go live", () => lab.goLive(), signal, true);
-  return el("p", { class: "lab-quiet" }, "Open this page from the book's server, or call tlab.lab() in your own notebook, to ask anything.");
+  return el("p", { class: "lab-soft" }, "Open this page from the book's server, or call tlab.lab() in your own notebook, to ask anything.");
 }
 
 /** Shown instead of the run button where neither a stored answer nor a kernel is to be had. */

@@ -51,7 +51,7 @@ function headline(result: BeforeAfter, runs: Runs): HTMLElement {
       el("span", { class: "lab-big", title: runs.after }, percent(result.patched_p)),
       el("span", { class: "lab-change" }, `${ARROWS[way]} ${WENT[way]}${way === "same" ? "" : `, ${points(change)}`}`),
     ),
-    el("p", { class: "lab-quiet" }, `Its logit: ${plain(result.clean_logit)} → ${plain(result.patched_logit)}.`),
+    el("p", { class: "lab-soft" }, `Its logit: ${plain(result.clean_logit)} → ${plain(result.patched_logit)}.`),
   );
 }
 
@@ -79,7 +79,7 @@ export function leastOf(listed: readonly (number | null)[]): number {
 }
 
 export function barCell(p: number | null, side: "before" | "after" | "clean", least: number): HTMLElement {
-  if (p === null) return el("td", { class: "lab-bar-cell" }, el("span", { class: "lab-number lab-quiet" }, `below ${percent(least)}`));
+  if (p === null) return el("td", { class: "lab-bar-cell" }, el("span", { class: "lab-number lab-soft" }, `below ${percent(least)}`));
   const bar = el("span", { class: "lab-cell-bar", "data-side": side, "aria-hidden": "true" });
   bar.style.setProperty("--p", String(Math.min(1, Math.max(0, p))));
   return el("td", { class: "lab-bar-cell" }, bar, el("span", { class: "lab-number" }, percent(p)));
@@ -107,17 +107,17 @@ export function klShare(kl_nats: number): number {
 
 /** The effect beside those of controls: one line from 0 to 1, with the numbers as text. */
 export function controlStrip(result: BeforeAfter, controls: readonly number[], what: string): HTMLElement {
-  if (controls.length === 0) return el("p", { class: "lab-quiet" }, "No controls were measured for this.");
+  if (controls.length === 0) return el("p", { class: "lab-soft" }, "No controls were measured for this.");
   const dot = (p: number, kind: string, sign: string): HTMLElement => {
     const mark = el("span", { class: "lab-dot", "data-kind": kind }, sign);
     mark.style.setProperty("--p", String(Math.min(1, Math.max(0, p))));
     return mark;
   };
-  const line = el("div", { class: "lab-strip", "aria-hidden": "true" }, ...controls.map((p) => dot(p, "control", "×")), dot(result.clean_p, "clean", "○"), dot(result.patched_p, "patched", "◆"));
+  const line = el("div", { class: "lab-ruler", "aria-hidden": "true" }, ...controls.map((p) => dot(p, "control", "×")), dot(result.clean_p, "clean", "○"), dot(result.patched_p, "patched", "◆"));
   const lowest = Math.min(...controls);
   const highest = Math.max(...controls);
   const range = controls.length === 1 || percent(lowest) === percent(highest) ? percent(lowest) : `${percent(lowest)} to ${percent(highest)}`;
   const words = `${quoted(result.token)}: ○ ${percent(result.clean_p)} before, ◆ ${percent(result.patched_p)} after; × ${what}: ${range}.`;
-  const scale = el("div", { class: "lab-strip-scale", "aria-hidden": "true" }, el("span", {}, "0%"), el("span", {}, "50%"), el("span", {}, "100%"));
+  const scale = el("div", { class: "lab-ruler-scale", "aria-hidden": "true" }, el("span", {}, "0%"), el("span", {}, "50%"), el("span", {}, "100%"));
   return el("div", { class: "lab-controls" }, el("h5", {}, "Beside controls"), line, scale, el("p", {}, words));
 }

@@ -53,7 +53,7 @@ export class Bench<A extends Question["ask"]> {
     if (key !== this.#asked) this.#chosen = "";
     this.#asked = key;
     const hadFocus = this.predicting.contains(document.activeElement);
-    this.predicting.replaceChildren(...(typeof question === "string" ? [el("p", { class: "lab-quiet lab-missing" }, question)] : this.#form(question)));
+    this.predicting.replaceChildren(...(typeof question === "string" ? [el("p", { class: "lab-soft lab-missing" }, question)] : this.#form(question)));
     if (hadFocus) this.predicting.querySelector<HTMLElement>("input:checked, input, button")?.focus();
   }
 
@@ -119,7 +119,7 @@ export class Bench<A extends Question["ask"]> {
     const experiment = this.#mine();
     const before = this.#drawn;
     this.#drawn = experiment;
-    if (!experiment) return this.outcome.replaceChildren(el("p", { class: "lab-quiet lab-empty" }, "What comes will stand here, beside what was before."));
+    if (!experiment) return this.outcome.replaceChildren(el("p", { class: "lab-soft lab-empty" }, "What comes will stand here, beside what was before."));
     const question = experiment.question as AskedIn<A>;
     switch (experiment.kind) {
       case "running":
@@ -173,7 +173,7 @@ export function verdictCard(forecast: Forecast, predicted: string, answer: AnyAn
   return [
     el(
       "div",
-      { class: "lab-verdict", "data-verdict": verdict },
+      { class: "lab-judged", "data-verdict": verdict },
       el("strong", {}, el("span", { "aria-hidden": "true" }, `${sign} `), judged),
       el("span", {}, `You said: ${words}. What came: ${came.words}.`),
     ),

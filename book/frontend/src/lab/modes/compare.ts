@@ -52,7 +52,7 @@ class CompareMode {
       this.#other = prompt;
       this.#bench.refresh();
     }, this.signal, "other");
-    const choose = step(1, "Choose a second prompt", el("p", { class: "lab-quiet" }, "First: ", el("q", {}, this.lab.asked().prompt)), field, ...this.#suggestions(field));
+    const choose = step(1, "Choose a second prompt", el("p", { class: "lab-soft" }, "First: ", el("q", {}, this.lab.asked().prompt)), field, ...this.#suggestions(field));
     place.append(columns([choose, step(2, "Predict", this.#bench.predicting)], [step(3, "Compare", this.#bench.outcome)]), this.#views);
   }
 
@@ -66,7 +66,7 @@ class CompareMode {
       this.#bench.refresh();
     }, this.signal);
     const others = this.lab.prompts.filter((other) => other !== prompt && this.lab.whoCan({ ask: "compare", ...this.lab.asked(), other }) !== null);
-    return others.length === 0 ? [] : [el("p", { class: "lab-quiet" }, "For example:"), el("div", { class: "lab-row" }, ...others.slice(0, 4).map(fill))];
+    return others.length === 0 ? [] : [el("p", { class: "lab-soft" }, "For example:"), el("div", { class: "lab-row" }, ...others.slice(0, 4).map(fill))];
   }
 
   #question(): AskedIn<"compare"> | string {
@@ -144,7 +144,7 @@ const APART: Readonly<Record<string, string>> = {
 };
 
 function section(title: string, hint: string, ...inside: readonly HTMLElement[]): HTMLElement {
-  return el("section", { class: "lab-picture" }, el("h4", {}, title), el("p", { class: "lab-quiet" }, hint), ...inside);
+  return el("section", { class: "lab-wide-view" }, el("h4", {}, title), el("p", { class: "lab-soft" }, hint), ...inside);
 }
 
 function textsOf(open: OpenAnswer): readonly string[] {

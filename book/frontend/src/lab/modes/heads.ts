@@ -115,14 +115,14 @@ class HeadsMode {
     const found = headsAbove(answer.scores[this.#kind] ?? [], this.#threshold);
     const rows = found.slice(0, 40).map(({ layer, head, score }) => {
       const look = button(headName(layer, head), () => this.#look(layer, head), this.signal);
-      look.classList.add("lab-chip");
+      look.classList.add("lab-pick");
       const off = button("turn off", () => this.#turnOff(layer, head), this.signal);
       off.setAttribute("aria-label", `Turn ${headName(layer, head)} off: goes to Ablate`);
       return el("tr", {}, el("th", { scope: "row" }, look), el("td", { class: "lab-number" }, plain(score)), el("td", {}, off));
     });
-    const more = found.length > 40 ? [el("p", { class: "lab-quiet" }, `and ${found.length - 40} more`)] : [];
+    const more = found.length > 40 ? [el("p", { class: "lab-soft" }, `and ${found.length - 40} more`)] : [];
     const head = el("tr", {}, ...["head", "score", ""].map((words) => el("th", { scope: "col" }, words)));
-    this.#list.replaceChildren(el("h5", {}, this.#counted(answer)), el("table", { class: "lab-table" }, el("thead", {}, head), el("tbody", {}, ...rows)), ...more);
+    this.#list.replaceChildren(el("h5", {}, this.#counted(answer)), el("table", { class: "lab-numbers" }, el("thead", {}, head), el("tbody", {}, ...rows)), ...more);
   }
 
   /** The shell shows the chosen part in its component view. */

@@ -11,5 +11,5 @@ export function columns(left: readonly HTMLElement[], right: readonly HTMLElemen
 }
 
 export function picture(title: string, hint: string, ...inside: readonly HTMLElement[]): HTMLElement {
-  return el("section", { class: "lab-picture" }, el("h4", {}, title), el("p", { class: "lab-quiet" }, hint), ...inside);
+  return el("section", { class: "lab-wide-view" }, el("h4", {}, title), el("p", { class: "lab-soft" }, hint), ...inside);
 }

@@ -2,7 +2,8 @@
 
 import type { ModelFacts, Part } from "../contract";
 
-export type PartKind = "head" | "mlp" | "attn" | "layer";
+/** "stream": what the residual stream carries before a layer; it can be patched, not turned off. */
+export type PartKind = "head" | "mlp" | "attn" | "layer" | "stream";
 
 export type Named =
   | { readonly kind: "head"; readonly layer: number; readonly head: number }
@@ -14,15 +15,17 @@ export function headName(layer: number, head: number): Part {
 
 export function nameOf(named: Named): Part {
   if (named.kind === "head") return headName(named.layer, named.head);
-  return named.kind === "layer" ? `L${named.layer}` : `L${named.layer}.${named.kind}`;
+  if (named.kind === "layer") return `L${named.layer}`;
+  return `L${named.layer}.${named.kind === "stream" ? "resid_pre" : named.kind}`;
 }
 
 /** What a name says, or null where it says nothing; whether a model has it is another question. */
 export function readPart(text: string): Named | null {
-  const [, layer, head, block] = /^\s*L(\d{1,4})(?:H(\d{1,4})|\.(mlp|attn))?\s*$/i.exec(text) ?? [];
+  const [, layer, head, block] = /^\s*L(\d{1,4})(?:H(\d{1,4})|\.(mlp|attn|resid_pre))?\s*$/i.exec(text) ?? [];
   if (layer === undefined) return null;
   if (head !== undefined) return { kind: "head", layer: Number(layer), head: Number(head) };
-  return { kind: block === undefined ? "layer" : (block.toLowerCase() as "mlp" | "attn"), layer: Number(layer) };
+  const blocks: Readonly<Record<string, Exclude<PartKind, "head">>> = { mlp: "mlp", attn: "attn", resid_pre: "stream" };
+  return { kind: blocks[block?.toLowerCase() ?? ""] ?? "layer", layer: Number(layer) };
 }
 
 /** One sentence where the model has no such part, else null. */
@@ -36,6 +39,7 @@ export function lackOf(part: Part, facts: Pick<ModelFacts, "name" | "n_layers" |
   return named.kind === "mlp" && facts.d_mlp === 0 ? `${facts.name} has no MLPs: its layers are attention only.` : null;
 }
 
+/** What can be turned off. */
 export function kindsOf(facts: Pick<ModelFacts, "d_mlp">): readonly PartKind[] {
   return facts.d_mlp > 0 ? ["head", "mlp", "attn", "layer"] : ["head", "attn", "layer"];
 }
@@ -51,7 +55,7 @@ function inOrder(a: Part, b: Part): number {
   return left[0] - right[0] || left[1] - right[1] || left[2] - right[2];
 }
 
-const BLOCKS: Readonly<Record<PartKind, number>> = { layer: 0, attn: 1, head: 2, mlp: 3 };
+const BLOCKS: Readonly<Record<PartKind, number>> = { stream: 0, layer: 1, attn: 2, head: 3, mlp: 4 };
 
 function orderOf(part: Part): readonly [number, number, number] {
   const named = readPart(part);

@@ -8,7 +8,7 @@ import { kindsOf, lackOf, nameOf, readPart, toggled, type Named, type PartKind }
 import { factsOf } from "./run_facts";
 import { partWords } from "./sentences";
 
-const KINDS: Readonly<Record<PartKind, string>> = { head: "a head", mlp: "an MLP", attn: "a whole attention", layer: "a whole layer" };
+const KINDS: Readonly<Record<PartKind, string>> = { head: "a head", mlp: "an MLP", attn: "a whole attention", layer: "a whole layer", stream: "the stream before a layer" };
 
 export function labelled(words: string, field: HTMLElement): HTMLElement {
   return el("label", { class: "lab-field" }, el("span", {}, words), field);
@@ -23,14 +23,14 @@ export function numbers(count: number, chosen: number): HTMLSelectElement {
 
 /** The chosen parts as buttons that take them out again. */
 export function chips(lab: LabHost, empty: string, signal: AbortSignal): HTMLElement {
-  const list = el("ul", { class: "lab-chips", "aria-label": "Chosen parts", "data-tour": "chips" });
+  const list = el("ul", { class: "lab-picks", "aria-label": "Chosen parts", "data-tour": "chips" });
   const draw = (): void => {
     const { parts } = lab.store.now.selection;
-    list.replaceChildren(...(parts.length === 0 ? [el("li", { class: "lab-quiet" }, empty)] : parts.map(chip)));
+    list.replaceChildren(...(parts.length === 0 ? [el("li", { class: "lab-soft" }, empty)] : parts.map(chip)));
   };
   const chip = (part: Part): HTMLElement => {
     const remove = button(part, () => lab.select({ parts: toggled(lab.store.now.selection.parts, part) }), signal);
-    remove.classList.add("lab-chip");
+    remove.classList.add("lab-pick");
     remove.setAttribute("aria-label", `${partWords(part)}: take it out`);
     remove.append(el("span", { "aria-hidden": "true" }, " ×"));
     return el("li", {}, remove);
@@ -58,7 +58,7 @@ export function partPicker(lab: LabHost, words: string, onPick: (part: Part) => 
 }
 
 function typed(lab: LabHost, onPick: (part: Part) => void, signal: AbortSignal): HTMLElement {
-  const problem = el("p", { class: "lab-problem", role: "alert" });
+  const problem = el("p", { class: "lab-lack", role: "alert" });
   const input = el("input", { type: "text", placeholder: "L3H4", size: "8", maxlength: "16", autocomplete: "off", spellcheck: "false" });
   const form = el("form", { class: "lab-typed" }, labelled("or by name", input), el("button", { type: "submit", class: "lab-button" }, "Take it"), problem);
   form.addEventListener("submit", (event) => {
@@ -78,7 +78,7 @@ export function choiceRow<T extends string>(
   title: string, choices: readonly { readonly value: T; readonly words: string; readonly says: string }[], chosen: T, onChoose: (value: T) => void, signal: AbortSignal,
 ): HTMLElement {
   const name = `lab-choice-${(counter += 1)}`;
-  const says = el("p", { class: "lab-quiet" }, choices.find(({ value }) => value === chosen)?.says ?? "");
+  const says = el("p", { class: "lab-soft" }, choices.find(({ value }) => value === chosen)?.says ?? "");
   const options = choices.map(({ value, words, says: sentence }) => {
     const radio = el("input", { type: "radio", name, value, checked: value === chosen });
     radio.addEventListener("change", () => {

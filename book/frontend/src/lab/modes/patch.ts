@@ -51,7 +51,7 @@ class PatchMode {
         verb: "Patch and compare",
         question: () => this.#question(),
         draw: (place, answer, question) => this.#draw(place, answer, question),
-        said: (answer) => `The patch brings the corrupted run ${percentOfWay(answer.recovered)} of the way back to ${quoted(answer.token)}.`,
+        said: (answer) => answer.recovered === null ? answer.explain : `The patch brings the corrupted run ${percentOfWay(answer.recovered)} of the way back to ${quoted(answer.token)}.`,
         stored: () => storedChoices(lab, "patch", (question) => placeWords(question), (question) => this.#take(question), signal),
       },
       lab,
@@ -68,7 +68,7 @@ class PatchMode {
     place.append(
       columns(
         [
-          step(1, "Choose two prompts", el("p", { class: "lab-quiet" }, "Clean: ", el("q", {}, lab.asked().prompt)), field, this.#pair),
+          step(1, "Choose two prompts", el("p", { class: "lab-soft" }, "Clean: ", el("q", {}, lab.asked().prompt)), field, this.#pair),
           step(2, "Choose a place", this.#chosen, picker, labelled("at position", this.#at)),
           step(3, "Predict", this.#bench.predicting),
         ],
@@ -130,7 +130,7 @@ class PatchMode {
   }
 
   #showPair(): void {
-    if (!this.#tokens) return this.#pair.replaceChildren(el("p", { class: "lab-quiet" }, "How it falls into tokens is seen once it has been read."));
+    if (!this.#tokens) return this.#pair.replaceChildren(el("p", { class: "lab-soft" }, "How it falls into tokens is seen once it has been read."));
     const clean = this.#cleanTokens();
     this.#pair.replaceChildren(tokenPair(clean, this.#tokens, ["clean", "corrupted"]), el("p", {}, alignmentText(clean, this.#tokens)));
   }

@@ -35,7 +35,8 @@ export function patchResult(answer: PatchAnswer, where: string): HTMLElement {
 
 /** From the corrupted run to the clean one, and where the patched run stands between or beyond them. */
 function track(answer: PatchAnswer): HTMLElement {
-  const share = Number.isFinite(answer.recovered) ? answer.recovered : 0;
+  const share = answer.recovered ?? 0;
+  const known = answer.controls.filter((value) => value !== null);
   // The line shows from a fifth before the corrupted run to a fifth behind the clean one; what is beyond stands at its end.
   const at = (value: number): string => String(Math.min(1, Math.max(0, (value + 0.2) / 1.4)));
   const dot = (kind: string, sign: string, value: number): HTMLElement => {
@@ -43,24 +44,25 @@ function track(answer: PatchAnswer): HTMLElement {
     mark.style.setProperty("--p", at(value));
     return mark;
   };
-  const line = el("div", { class: "lab-strip", "aria-hidden": "true" }, ...controlsOf(answer).map((value) => dot("control", "×", value)), dot("corrupted", "△", 0), dot("clean", "○", 1), dot("patched", "◆", share));
+  const line = el("div", { class: "lab-ruler", "aria-hidden": "true" }, ...known.map((value) => dot("control", "×", value)), dot("corrupted", "△", 0), dot("clean", "○", 1), dot("patched", "◆", share));
   return el(
     "div",
     { class: "lab-headline" },
     el("p", { class: "lab-headline-of" }, "Between ", el("code", { class: "lab-token" }, visible(answer.token)), " and ", el("code", { class: "lab-token" }, visible(answer.against))),
-    el("p", { class: "lab-headline-numbers" }, el("span", { class: "lab-big lab-alone" }, percentOfWay(answer.recovered)), el("span", { class: "lab-change" }, "of the way back to the clean run")),
+    el("p", { class: "lab-headline-numbers" }, ...wayBack(answer.recovered)),
     line,
-    el("div", { class: "lab-strip-scale lab-ends", "aria-hidden": "true" }, el("span", {}, "△ corrupted: 0%"), el("span", {}, "○ clean: 100%")),
-    ...controlWords(controlsOf(answer)),
-    el("p", { class: "lab-quiet" }, `Measured as the logit of ${quoted(answer.token)} minus that of ${quoted(answer.against)}.`),
+    el("div", { class: "lab-ruler-scale lab-ends", "aria-hidden": "true" }, el("span", {}, "△ corrupted: 0%"), el("span", {}, "○ clean: 100%")),
+    ...controlWords(known),
+    el("p", { class: "lab-soft" }, `Measured as the logit of ${quoted(answer.token)} minus that of ${quoted(answer.against)}.`),
   );
 }
 
-/** What random other places of the same kind bring back; a frozen file of before may not know. */
-function controlsOf(answer: PatchAnswer & { readonly controls?: unknown }): readonly number[] {
-  return Array.isArray(answer.controls) ? answer.controls.filter((value): value is number => typeof value === "number") : [];
+function wayBack(recovered: number | null): HTMLElement[] {
+  if (recovered === null) return [el("span", { class: "lab-change" }, "The two runs do not differ, so there is no way back to measure.")];
+  return [el("span", { class: "lab-big lab-alone" }, percentOfWay(recovered)), el("span", { class: "lab-change" }, "of the way back to the clean run")];
 }
 
+/** What random other places of the same kind bring back. */
 function controlWords(controls: readonly number[]): HTMLElement[] {
   if (controls.length === 0) return [];
   const range = `${percentOfWay(Math.min(...controls))} to ${percentOfWay(Math.max(...controls))}`;

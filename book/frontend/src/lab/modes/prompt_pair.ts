@@ -39,10 +39,10 @@ export function tokenPair(clean: readonly string[], other: readonly string[], na
     el(
       "tbody",
       {},
-      el("tr", {}, el("td", {}), ...rows.map((row) => el("td", { class: "lab-quiet" }, "left" in row ? String(row.left) : "+"))),
+      el("tr", {}, el("td", {}), ...rows.map((row) => el("td", { class: "lab-soft" }, "left" in row ? String(row.left) : "+"))),
       line(runBadge("clean", names[0]), (row) => cell("left" in row ? clean[row.left] : undefined)),
       line(runBadge("corrupted", names[1]), (row) => cell("right" in row ? other[row.right] : undefined)),
-      el("tr", {}, el("th", { scope: "row", class: "lab-quiet" }, "differs"), ...rows.map((row) => el("td", {}, row.kind === "same" ? "" : row.kind === "changed" ? "≠" : "+"))),
+      el("tr", {}, el("th", { scope: "row", class: "lab-soft" }, "differs"), ...rows.map((row) => el("td", {}, row.kind === "same" ? "" : row.kind === "changed" ? "≠" : "+"))),
     ),
   );
   rows.forEach((row, index) => {

@@ -13,8 +13,8 @@ export function points(change: number): string {
   return `${signed(100 * change, 1)} points`;
 }
 
-export function nats(value: number): string {
-  return Number.isFinite(value) ? `${value.toFixed(Math.abs(value) < 0.01 ? 4 : 3)} nats` : "–";
+export function nats(value: number | null): string {
+  return value !== null && Number.isFinite(value) ? `${value.toFixed(Math.abs(value) < 0.01 ? 4 : 3)} nats` : "–";
 }
 
 /** A smaller change of probability than this counts as none: half a percentage point. */
@@ -51,9 +51,10 @@ export function resultText(result: BeforeAfter): string {
 
 /** "L3H4" → "head 4 of layer 3". */
 export function partWords(part: Part): string {
-  const [, layer, head, block] = /^L(\d+)(?:H(\d+)|\.(mlp|attn))?$/.exec(part) ?? [];
+  const [, layer, head, block] = /^L(\d+)(?:H(\d+)|\.(mlp|attn|resid_pre))?$/.exec(part) ?? [];
   if (layer === undefined) return part === "embed" ? "the embedding" : part;
   if (head !== undefined) return `head ${head} of layer ${layer}`;
+  if (block === "resid_pre") return `the stream before layer ${layer}`;
   if (block === "mlp") return `the MLP of layer ${layer}`;
   return block === "attn" ? `the whole attention of layer ${layer}` : `layer ${layer} whole`;
 }

@@ -69,7 +69,7 @@ class SteerMode {
     this.#setFrom(this.#from, away);
     const dose = step(2, "Choose where and how hard", this.#slider("after layer", this.#layer, "layer"), this.#slider("strength", this.#coef, "coef"));
     const stored = storedChoices(lab, "steer", ({ coef }) => `${coef > 0 ? "+" : ""}${plain(coef, 1)}`, (question) => this.#take(question), signal, 10);
-    if (stored.length > 0) dose.append(el("p", { class: "lab-quiet" }, "Strengths with a stored answer:"), el("div", { class: "lab-row", "data-tour": "stored-strengths" }, ...stored));
+    if (stored.length > 0) dose.append(el("p", { class: "lab-soft" }, "Strengths with a stored answer:"), el("div", { class: "lab-row", "data-tour": "stored-strengths" }, ...stored));
     place.append(
       columns(
         [step(1, "Choose a direction", from, wide(labelled("toward", this.#toward)), wide(away), el("div", { class: "lab-row" }, swap)), dose, step(3, "Predict", this.#bench.predicting)],

@@ -29,10 +29,11 @@ export function damageWord(more_nats: number): string {
 }
 
 function cost(answer: SteerAnswer): HTMLElement {
-  const most = Math.max(answer.clean_loss_nats, answer.steered_loss_nats, 1e-9);
-  const row = (badge: HTMLElement, loss: number, side: string): HTMLElement => {
+  const { clean_loss_nats: own, steered_loss_nats: steered } = answer;
+  const most = Math.max(own ?? 0, steered ?? 0, 1e-9);
+  const row = (badge: HTMLElement, loss: number | null, side: string): HTMLElement => {
     const bar = el("span", { class: "lab-cell-bar", "data-side": side, "aria-hidden": "true" });
-    bar.style.setProperty("--p", String(Math.max(0, loss) / most));
+    bar.style.setProperty("--p", String(Math.max(0, loss ?? 0) / most));
     return el("div", { class: "lab-cost-row" }, badge, bar, el("span", { class: "lab-number" }, nats(loss)));
   };
   const share = answer.stream_norm > 0 ? answer.push_norm / answer.stream_norm : 0;
@@ -40,15 +41,15 @@ function cost(answer: SteerAnswer): HTMLElement {
     "div",
     { class: "lab-cost", "data-tour": "damage" },
     el("h5", {}, "What it costs: surprise of the unchanged model, a token"),
-    row(runBadge("clean", "own text"), answer.clean_loss_nats, "before"),
-    row(runBadge("patched", "steered text"), answer.steered_loss_nats, "after"),
-    el("p", {}, `${capital(damageWord(answer.steered_loss_nats - answer.clean_loss_nats))}. The push is ${plain(answer.push_norm, 0)} long, ${percent(share)} of the stream there.`),
+    row(runBadge("clean", "own text"), own, "before"),
+    row(runBadge("patched", "steered text"), steered, "after"),
+    el("p", {}, `${own === null || steered === null ? "The cost is not known" : capital(damageWord(steered - own))}. The push is ${plain(answer.push_norm, 0)} long, ${percent(share)} of the stream there.`),
   );
 }
 
 function controls(answer: SteerAnswer): HTMLElement {
   const { kl_nats, random_kl_nats: random } = answer;
-  if (random.length === 0) return el("p", { class: "lab-quiet" }, "No random directions were tried.");
+  if (random.length === 0) return el("p", { class: "lab-soft" }, "No random directions were tried.");
   const [lowest, highest] = [Math.min(...random), Math.max(...random)];
   const words = kl_nats > highest ? "more than" : kl_nats < lowest ? "less than" : "no more than";
   return el(
@@ -65,13 +66,13 @@ export function doses(history: readonly Entry[], question: Steering): HTMLElemen
   for (const entry of history) {
     if (entry.answer && isSameBut(entry.question, question)) rows.set((entry.question as Steering).coef, entry.answer as SteerAnswer);
   }
-  if (rows.size < 2) return el("p", { class: "lab-quiet" }, "Run it with another strength too: the strengths then stand side by side here.");
+  if (rows.size < 2) return el("p", { class: "lab-soft" }, "Run it with another strength too: the strengths then stand side by side here.");
   const sorted = [...rows].sort(([a], [b]) => a - b);
   const head = el("tr", {}, ...["Strength", "Probability", "KL", "Surprise of its text"].map((words) => el("th", { scope: "col" }, words)));
   const body = sorted.map(([coef, answer]) =>
     el("tr", coef === question.coef ? { "data-changed": true } : {}, el("th", { scope: "row" }, plain(coef, 1)), ...[percent(answer.patched_p), nats(answer.kl_nats), nats(answer.steered_loss_nats)].map((words) => el("td", {}, words))),
   );
-  return el("table", { class: "lab-table" }, el("caption", {}, "Strengths tried so far"), el("thead", {}, head), el("tbody", {}, ...body));
+  return el("table", { class: "lab-numbers" }, el("caption", {}, "Strengths tried so far"), el("thead", {}, head), el("tbody", {}, ...body));
 }
 
 function isSameBut(question: Question, other: Steering): boolean {

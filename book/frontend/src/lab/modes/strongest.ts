@@ -37,7 +37,7 @@ export class StrongestCells {
 
   #row({ row, column, value }: Cell): HTMLElement {
     const pick = button(this.name(row, column), () => this.onPick(row, column), this.signal);
-    pick.classList.add("lab-chip");
+    pick.classList.add("lab-pick");
     return el("li", {}, pick, el("span", { class: "lab-number" }, this.write(value)));
   }
 }
