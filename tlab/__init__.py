@@ -4,7 +4,7 @@ Every experiment is one function, `verb(model, prompt, …)`, and returns one re
 a picture (`.plot()`) and a sentence (`.explain()`). Importing loads no model and opens no connection.
 """
 
-from tlab import circuits, exercises, metrics, probe, sae, training, views
+from tlab import circuits, exercises, lab, metrics, probe, sae, training, views
 from tlab.checking import check
 from tlab.differences import why_different
 from tlab.errors import TlabError
@@ -30,6 +30,7 @@ from tlab.experiments.path_patching import path_patch, path_patch_sweep
 from tlab.experiments.predict import predict
 from tlab.experiments.steering import steer
 from tlab.experiments.tuned_lens import tuned_lens
+from tlab.experiments.unfolding import unfold
 from tlab.loading import load, models
 from tlab.models import Model
 from tlab.results import Result
@@ -55,6 +56,7 @@ __all__ = [
     "head_scores",
     "knockout",
     "knockout_sweep",
+    "lab",
     "load",
     "logit_lens",
     "metrics",
@@ -72,6 +74,7 @@ __all__ = [
     "train_tuned_lens",
     "training",
     "tuned_lens",
+    "unfold",
     "views",
     "why_different",
 ]

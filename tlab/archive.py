@@ -30,7 +30,7 @@ from tlab.results import Result
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["load", "save"]
+__all__ = ["encoded", "load", "save"]
 
 _FORMAT = 1
 _CONTENT, _TENSORS = "result.json", "tensors.safetensors"
@@ -79,6 +79,13 @@ def save(result: Result, path: str | Path) -> Path:
             f"({error.strerror or type(error).__name__}); name another file"
         ) from error
     return target
+
+
+def encoded(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as JSON can hold it; tensors among its arguments are written out as lists of numbers."""
+    tensors: dict[str, torch.Tensor] = {}
+    content = _encode(manifest, tensors)
+    return {"manifest": content, "tensors": {name: tensor.tolist() for name, tensor in tensors.items()}}
 
 
 def load(path: str | Path) -> Result:

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from tlab.engine import Inputs, Run
     from tlab.models import Model
 
-__all__ = ["CheckReport", "check"]
+__all__ = ["TOLERANCE", "CheckReport", "check"]
 
 _PROMPT = "The quick brown fox jumps over the lazy dog."
 _TARGET = "A fox"
 # What the order of sums may cost, as a share of the largest number of the same vector; TransformerLens' guide calls
 # 1e-4 suspicious in float32. In float64 some models still take their softmax in float32.
-_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 
 # Each check in the order in which it is reported, and what holds if it does.
 _SAYS = {
@@ -173,7 +173,7 @@ def _report(model: Model, inputs: Inputs, found: Mapping[str, Mapping[str, float
         # An error that is no number is the largest of all.
         where = max(errors, key=lambda place: math.inf if math.isnan(errors[place]) else errors[place])
         error = sum(errors.values()) if name in {"reached", "edits"} else errors[where]
-        tolerance = 0.0 if name in _EXACT else _TOLERANCE[model.dtype]
+        tolerance = 0.0 if name in _EXACT else TOLERANCE[model.dtype]
         rows.append((name, _SAYS[name], error, tolerance, error <= tolerance, where, len(errors)))
     columns = ["check", "says", "error", "tolerance", "ok", "where", "places"]
     source = inputs.ids if inputs.source is None else inputs.source

@@ -27,6 +27,7 @@ __all__ = [
     "UnusableDtype",
     "UnusableEdit",
     "UnusablePrompt",
+    "UnusableQuestion",
     "UnusableToken",
     "shown",
 ]
@@ -101,6 +102,12 @@ class UnusableToken(UnusablePrompt):
     """A token that is given as text and is several tokens or none, or as an id outside the vocabulary."""
 
     code = "tlab-unusable-token"
+
+
+class UnusableQuestion(TlabError):
+    """A question to the Lab that is none: of an unknown kind, or with a field that is missing, extra or wrong."""
+
+    code = "tlab-unusable-question"
 
 
 class ModelTooLarge(TlabError):

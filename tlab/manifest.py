@@ -22,7 +22,7 @@ from tlab.results import Result
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Manifest", "experiment", "verb_of"]
+__all__ = ["Manifest", "experiment", "planned", "verb_of"]
 
 # The verbs that were decorated so far: nothing else can be replayed.
 _known: set[str] = set()
@@ -90,28 +90,48 @@ def experiment(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(function)
     def noted(*positional: _P.args, **named: _P.kwargs) -> _R:
-        try:
-            bound = signature.bind(*positional, **named)
-        except TypeError as error:
-            raise _other_arguments(function, signature, named, error) from None
-        bound.apply_defaults()
-        first, *rest = bound.arguments
-        model = bound.arguments[first]
-        if not isinstance(model, Model):
-            raise UnusableArgument(
-                f"{function.__name__} refused: expected a model in the first place, got {shown(model)}; "
-                f"load it first: model = tlab.load('smollm2-135m')"
-            )
-        if "seed" in rest:
-            checked_seed(bound.arguments["seed"])
-        # What the caller does with his lists afterwards is no longer what was run.
-        arguments = {name: plain(bound.arguments[name]) for name in rest}
-        bound.arguments.update(arguments)
+        model, bound, arguments = _bound(function, signature, positional, named)
         result = function(*bound.args, **bound.kwargs)
         result.attach(_manifest(function, model, arguments))
         return result
 
     return noted
+
+
+def planned(verb: Callable[_P, Result], *positional: _P.args, **named: _P.kwargs) -> Manifest:
+    """Return the manifest that a call of a verb would have, without running it.
+
+    Raises:
+        UnusableArgument: the call does not fit the verb.
+
+    """
+    function: Callable[..., Result] = inspect.unwrap(verb)
+    model, _, arguments = _bound(function, inspect.signature(function), positional, named)
+    return _manifest(function, model, arguments)
+
+
+def _bound(
+    function: Callable[..., Any], signature: inspect.Signature, positional: tuple[Any, ...], named: Mapping[str, Any]
+) -> tuple[Model, inspect.BoundArguments, dict[str, Any]]:
+    """Return a call's model, the call, and its other arguments as they are noted."""
+    try:
+        bound = signature.bind(*positional, **named)
+    except TypeError as error:
+        raise _other_arguments(function, signature, named, error) from None
+    bound.apply_defaults()
+    first, *rest = bound.arguments
+    model = bound.arguments[first]
+    if not isinstance(model, Model):
+        raise UnusableArgument(
+            f"{function.__name__} refused: expected a model in the first place, got {shown(model)}; "
+            f"load it first: model = tlab.load('smollm2-135m')"
+        )
+    if "seed" in rest:
+        checked_seed(bound.arguments["seed"])
+    # What the caller does with his lists afterwards is no longer what was run.
+    arguments = {name: plain(bound.arguments[name]) for name in rest}
+    bound.arguments.update(arguments)
+    return model, bound, arguments
 
 
 def verb_of(manifest: Manifest) -> Callable[..., Result]:

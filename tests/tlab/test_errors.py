@@ -68,6 +68,7 @@ def test_codes_are_stable_and_distinct() -> None:
         "tlab-unusable-dtype",
         "tlab-unusable-edit",
         "tlab-unusable-prompt",
+        "tlab-unusable-question",
         "tlab-unusable-token",
     ]
 

@@ -12,7 +12,7 @@ import itertools
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ _BUDGET_BYTES = 512 * 2**20
 _POSITIONS_AT_ONCE = {"cpu": 512}
 _POSITIONS_ON_A_GPU = 2**15
 _TRIED_POSITIONS = 256
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +45,12 @@ class Variant:
 
     Args:
         edits: what is replaced; without positions, an edit concerns the whole prompt.
+        read: the positions whose logits this run is to give, where they are others than the sweep's.
 
     """
 
     edits: tuple[Edit, ...]
+    read: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,8 @@ class Sweep:
         variants: the runs.
         read: the positions whose logits are wanted, counted from 0 or, if negative, from the end.
         budget_bytes: how much memory the activations of one pass may take.
+        positions_at_once: how many positions one pass computes at most; fewer make more and shorter passes, after each
+            of which the results so far are there. By default what the device computes fastest.
 
     """
 
@@ -80,12 +85,15 @@ class Sweep:
         *,
         read: Sequence[int] = (-1,),
         budget_bytes: int = _BUDGET_BYTES,
+        positions_at_once: int | None = None,
     ) -> None:
         self._model = model
         self._inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs if inputs.dim() > 1 else inputs[None])
         self._n_pos = self._inputs.ids.shape[1]
         self._read = [position % self._n_pos for position in read]
         self._budget_bytes = budget_bytes
+        usual = _POSITIONS_AT_ONCE.get(model.device.type, _POSITIONS_ON_A_GPU)
+        self._positions_at_once = usual if positions_at_once is None else positions_at_once
         self._variants = tuple(variants)
         self._stack = model.anatomy.decoder
         known = model.sites
@@ -93,7 +101,9 @@ class Sweep:
             for edit in variant.edits:
                 check_site(edit.site, known)
         self._can_start_late = self._stack.is_causal and all(block.attn.can_start_late for block in self._stack.blocks)
-        self._starts = [(self._first_position(variant), self._first_layer(variant)) for variant in self._variants]
+        self._starts = [
+            (self._first_position(index), self._first_layer(variant)) for index, variant in enumerate(self._variants)
+        ]
         self._base = self._plain_run()
 
     @property
@@ -127,18 +137,23 @@ class Sweep:
         pace = (time.perf_counter() - began) / (rows * self._n_pos)
         return pace * sum((self._n_pos - start) * (n_layers - first) for start, first in self._starts)
 
-    def run(self, measure: Callable[[Tensor], Tensor]) -> Iterator[tuple[list[int], Tensor]]:
+    def run(self, measure: Callable[[Tensor], _T]) -> Iterator[tuple[list[int], _T]]:
         """Run all variants; yield, pass by pass, which they were and what `measure` made of their logits.
 
+        Variants of one pass that are read at different positions are yielded one group after the other.
+
         Args:
-            measure: from `batch read d_vocab` to `batch …`.
+            measure: from `batch read d_vocab` to what is kept of it.
 
         """
         for start, members in self._passes():
             with torch.no_grad():
-                logits = self._one_pass(start, members)
-                values = measure(logits)
-            yield members, values
+                found = [(some, measure(logits)) for some, logits in self._one_pass(start, members)]
+            yield from found
+
+    def _reads(self, index: int) -> tuple[int, ...]:
+        read = self._variants[index].read
+        return tuple(self._read) if read is None else tuple(position % self._n_pos for position in read)
 
     def _first_layer(self, variant: Variant) -> int:
         if any(edit.site.startswith("encoder.") or edit.site == "embed" for edit in variant.edits):
@@ -146,12 +161,12 @@ class Sweep:
         layers = [layer_of(edit.site) for edit in variant.edits]
         return min((layer for layer in layers if layer is not None), default=len(self._stack.blocks) - 1)
 
-    def _first_position(self, variant: Variant) -> int:
+    def _first_position(self, index: int) -> int:
         if not self._can_start_late:
             return 0
-        firsts = [0 if edit.positions is None else min(edit.positions) for edit in variant.edits]
+        firsts = [0 if edit.positions is None else min(edit.positions) for edit in self._variants[index].edits]
         # What is read must be computed.
-        return min([*firsts, *self._read]) if firsts else min(self._read)
+        return min([*firsts, *self._reads(index)])
 
     def _plain_run(self) -> _Base:
         model, flow = self._model, Flow(keeps_past=True)
@@ -169,19 +184,19 @@ class Sweep:
         order = sorted(range(len(self._variants)), key=lambda index: self._starts[index])
         for start, group in itertools.groupby(order, key=lambda index: self._starts[index][0]):
             members = list(group)
-            n_pos = self._n_pos - start
-            most = _POSITIONS_AT_ONCE.get(self._model.device.type, _POSITIONS_ON_A_GPU)
-            at_once = max(1, min(self._budget_bytes // self._row_bytes(n_pos), most // n_pos))
+            n_pos, n_read = self._n_pos - start, max(len(self._reads(index)) for index in members)
+            rows = min(self._budget_bytes // self._row_bytes(n_pos, n_read), self._positions_at_once // n_pos)
+            at_once = max(1, rows)
             for first in range(0, len(members), at_once):
                 yield start, members[first : first + at_once]
 
-    def _row_bytes(self, n_pos: int) -> int:
+    def _row_bytes(self, n_pos: int, n_read: int) -> int:
         """Estimate what one row of a pass keeps at its widest moment."""
         model = self._model
         width = 8 * model.d_model + 4 * (model.d_mlp or 4 * model.d_model) + 3 * model.n_heads * self._n_pos
-        return model.dtype.itemsize * (n_pos * width + 2 * len(self._read) * model.d_vocab)
+        return model.dtype.itemsize * (n_pos * width + 2 * n_read * model.d_vocab)
 
-    def _one_pass(self, start: int, members: list[int]) -> Tensor:
+    def _one_pass(self, start: int, members: list[int]) -> list[tuple[list[int], Tensor]]:
         model, base = self._model, self._base
         flow = Flow(start=start)
         if start:
@@ -198,7 +213,26 @@ class Sweep:
                     stream = torch.cat([stream, fresh])
                 arguments = later(base.arguments[layer], start) if start else base.arguments[layer]
                 stream = block_pass(self._stack.blocks[layer], f"blocks.{layer}", stream, arguments, flow)
-            return _known(model, read_out(model, stream, flow, [position - start for position in self._read]))
+            return self._read_out(stream, flow, members, start)
+
+    def _read_out(
+        self, stream: Tensor, flow: Flow, members: list[int], start: int
+    ) -> list[tuple[list[int], Float[Tensor, "batch read d_vocab"]]]:
+        """Return the logits of a pass, in groups of rows that are read at the same positions."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for row, index in enumerate(members):
+            groups.setdefault(tuple(position - start for position in self._reads(index)), []).append(row)
+        if len(groups) == 1:
+            return [(members, _known(self._model, read_out(self._model, stream, flow, list(*groups))))]
+        # One product for all that is read: the unembedding is too large to be fetched for each group. No edit of a
+        # sweep lies behind the blocks, so that rows and positions may be mixed here.
+        picked = torch.cat([stream[rows][:, list(read)].flatten(0, 1) for read, rows in groups.items()])
+        logits = _known(self._model, read_out(self._model, picked[None], flow))[0]
+        found = []
+        for read, rows in groups.items():
+            own, logits = logits[: len(rows) * len(read)], logits[len(rows) * len(read) :]
+            found.append(([members[row] for row in rows], own.view(len(rows), len(read), -1)))
+        return found
 
 
 def _known(model: Model, logits: Tensor | None) -> Tensor:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
-import torch
 
 from tlab.engine import Sweep, Variant
 from tlab.errors import UnknownOption, shown
@@ -16,19 +15,23 @@ from tlab.experiments.prompts import inputs_of
 from tlab.experiments.replacement import METHODS, ablations, replacements
 from tlab.experiments.wording import without_controls
 from tlab.manifest import experiment
-from tlab.precision import precise, precise_dtype
+from tlab.precision import precise
 from tlab.references import REFERENCE_PROMPTS
 from tlab.results import Result, percent
 from tlab.targets import parse_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from jaxtyping import Float
     from torch import Tensor
 
     from tlab.models import Model
+    from tlab.targets import Target
 
-__all__ = ["AblationResult", "ablate"]
+    _Choice = tuple[Target, ...]
+
+__all__ = ["AblationResult", "ablate", "ablate_each"]
 
 _SHOWN_TOKENS = 6
 
@@ -47,9 +50,11 @@ class AblationResult(Result):
         clean_logit: of that token in the clean run.
         patched_logit: of that token in the patched run.
         kl_nats: Kullback-Leibler divergence of the patched from the clean distribution, in nats.
-        frame: `token clean patched change` for the tokens that matter in either run.
+        frame: `token token_id clean patched change` for the tokens that matter in either run.
         by_method: method → the followed token's probability under that way of ablating the same parts.
         controls: the same for as many parts of the same kind, drawn at random: name → probability.
+        everywhere: `pos token token_id probability` of the patched run's likeliest next token at every position; empty
+            if it was not asked for.
 
     """
 
@@ -65,6 +70,7 @@ class AblationResult(Result):
     frame: pd.DataFrame
     by_method: dict[str, float]
     controls: dict[str, float]
+    everywhere: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def change(self) -> float:
@@ -77,11 +83,11 @@ class AblationResult(Result):
         return str(self.frame.sort_values("patched", ascending=False)["token"].iloc[0])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return `token clean patched change`: probabilities of the top tokens of both runs."""
+        """Return `token token_id clean patched change`: probabilities of the top tokens of both runs."""
         return self.frame.copy()
 
     def _twin_frame(self) -> pd.DataFrame:
-        return self.frame.round(3)
+        return self.frame.drop(columns="token_id").round(3)
 
     def explain(self) -> str:
         """Say what became of the prediction, and what became of it under other methods and without other parts."""
@@ -129,6 +135,7 @@ def ablate(
     seed: int = 0,
     controls: int = 5,
     compare_methods: bool = True,
+    everywhere: bool = False,
 ) -> AblationResult:
     """Run the prompt twice, the second time with parts of the model replaced, and compare the predictions.
 
@@ -146,6 +153,7 @@ def ablate(
         seed: of the random choices: of resample's moments, and of the controls.
         controls: how many random choices of as many parts of the same kind are ablated beside.
         compare_methods: whether the other two methods are run beside.
+        everywhere: whether the patched run's next token is read at every position, not only where the model answers.
 
     Units: probabilities from 0 to 1, logits without a unit, divergence in nats.
 
@@ -170,48 +178,145 @@ def ablate(
         activation patching" (2024), arXiv:2404.15255.
 
     """
+    _check_method(method)
+    parsed = parse_targets(targets, model.n_layers, model.n_heads)
+    others = tuple(other for other in METHODS if other != method) if compare_methods else ()
+    beside = {parsed: alike(parsed, model, n_choices=controls, seed=seed)}
+    drawn = _Drawn(reference, seed)
+    (found,) = _ablated(model, prompt, beside, (method, *others), token=token, drawn=drawn, everywhere=everywhere)
+    return found
+
+
+def ablate_each(
+    model: Model,
+    prompt: str,
+    targets: Sequence[str],
+    *,
+    method: Literal["zero", "mean", "resample"] = "zero",
+    token: str | int | None = None,
+    reference: Sequence[str] = REFERENCE_PROMPTS,
+    seed: int = 0,
+    controls: int = 5,
+    everywhere: bool = False,
+) -> list[AblationResult]:
+    """Ablate parts one at a time, all in one sweep, and return for each what `ablate` would.
+
+    The arguments are those of `ablate`; other methods are not run beside. A control that is itself a part of the list
+    is not run again.
+
+    Cost: one forward pass and one sweep: about a tenth of as many calls of `ablate`.
+
+    """
+    _check_method(method)
+    each: list[_Choice] = [(target,) for target in parse_targets(targets, model.n_layers, model.n_heads)]
+    beside = {one: alike(one, model, n_choices=controls, seed=seed) for one in each}
+    drawn = _Drawn(reference, seed)
+    return _ablated(model, prompt, beside, (method,), token=token, drawn=drawn, everywhere=everywhere)
+
+
+def _check_method(method: object) -> None:
     if method not in METHODS:
         raise UnknownOption(f"method refused: expected one of {', '.join(METHODS)}, got {shown(method)}; try 'zero'")
-    parsed = parse_targets(targets, model.n_layers, model.n_heads)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Where mean and resample take their values from."""
+
+    reference: Any
+    seed: int
+
+    def variant(
+        self, model: Model, choice: Sequence[Target], method: str, n_pos: int, read: tuple[int, ...]
+    ) -> Variant:
+        sites = tuple(dict.fromkeys(site for target in choice for site in target.sites))
+        is_list = isinstance(self.reference, Iterable) and not isinstance(self.reference, str)
+        texts = tuple(self.reference) if is_list else self.reference
+        values = replacements(model, sites, n_pos, method=method, reference=texts, seed=self.seed)
+        return Variant(ablations(choice, values), read=read)
+
+
+def _ablated(
+    model: Model,
+    prompt: str,
+    choices: Mapping[_Choice, Sequence[_Choice]],
+    methods: Sequence[str],
+    *,
+    token: str | int | None,
+    drawn: _Drawn,
+    everywhere: bool,
+) -> list[AblationResult]:
+    """Run every choice of parts with every method, and its controls, in one sweep."""
+    method = methods[0]
     inputs = inputs_of(model, prompt)
     n_pos, place = inputs.ids.shape[1], model.answer_position(inputs.ids[0])
-    methods = (method, *(other for other in METHODS if other != method)) if compare_methods else (method,)
-    choices = alike(parsed, model, n_choices=controls, seed=seed)
-    texts = tuple(reference) if isinstance(reference, Iterable) and not isinstance(reference, str) else reference
-    variants = []
-    for choice, way in [(parsed, way) for way in methods] + [(choice, method) for choice in choices]:
-        sites = tuple(dict.fromkeys(site for target in choice for site in target.sites))
-        values = replacements(model, sites, n_pos, method=way, reference=texts, seed=seed)
-        variants.append(Variant(ablations(choice, values)))
+    wanted = {(one, method): False for some in choices.values() for one in some}
+    wanted |= {(choice, way): everywhere and way == method for choice in choices for way in methods}
+    # The answer's position comes last, also where all others are read.
+    reads = [(*range(n_pos), place) if is_everywhere else (place,) for is_everywhere in wanted.values()]
+    variants = [drawn.variant(model, *one, n_pos, read) for one, read in zip(wanted, reads, strict=True)]
     runs = Sweep(model, inputs, variants, read=(place,))
-    patched = torch.empty(len(variants), model.W_U.shape[1], dtype=precise_dtype(model.dtype))
-    for members, logits in runs.run(lambda logits: logits[:, -1]):
-        patched[members] = precise(logits).cpu()
     clean = precise(runs.base_logits[-1]).cpu()
     token_id = int(clean.argmax()) if token is None else model.to_id(token)
-    followed = patched.softmax(-1)[:, token_id].tolist()
-    clean_log, patched_log = clean.log_softmax(-1), patched[0].log_softmax(-1)
-    return AblationResult(
-        prompt=prompt,
-        targets=tuple(str(target) for target in parsed),
-        method=method,
-        token=model.to_text(token_id),
-        clean_probability=float(clean_log[token_id].exp()),
-        patched_probability=float(patched_log[token_id].exp()),
-        clean_logit=float(clean[token_id]),
-        patched_logit=float(patched[0, token_id]),
-        kl_nats=float((clean_log.exp() * (clean_log - patched_log)).sum().clamp(min=0)),
-        frame=_comparison(model, clean, patched[0], token_id),
-        by_method=dict(zip(methods, followed, strict=False)) if compare_methods else {},
-        controls={" ".join(map(str, c)): p for c, p in zip(choices, followed[len(methods) :], strict=True)},
+    outcomes = dict(zip(wanted, _outcomes(model, runs), strict=True))
+    followed = {one: float(logits.softmax(-1)[token_id]) for one, (logits, _) in outcomes.items()}
+    return [
+        AblationResult(
+            prompt=prompt,
+            targets=tuple(str(target) for target in choice),
+            method=method,
+            **_both(model, clean, outcomes[choice, method][0], token_id),
+            by_method={way: followed[choice, way] for way in methods} if len(methods) > 1 else {},
+            controls={" ".join(map(str, one)): followed[one, method] for one in beside},
+            everywhere=outcomes[choice, method][1],
+        )
+        for choice, beside in choices.items()
+    ]
+
+
+def _outcomes(model: Model, runs: Sweep) -> list[tuple[Tensor, pd.DataFrame]]:
+    """Return, for every variant, the logits where the model answers, and its likeliest tokens elsewhere."""
+    found: dict[int, tuple[Tensor, pd.DataFrame]] = {}
+    for members, rows in runs.run(lambda logits: precise(logits).cpu()):
+        for index, logits in zip(members, rows, strict=True):
+            found[index] = (logits[-1].clone(), _likeliest(model, logits[:-1]))
+    return [found[index] for index in range(runs.n_variants)]
+
+
+def _likeliest(model: Model, logits: Float[Tensor, "pos d_vocab"]) -> pd.DataFrame:
+    if len(logits) == 0:
+        return pd.DataFrame()
+    probabilities, ids = (found.tolist() for found in logits.softmax(-1).max(-1))
+    return pd.DataFrame(
+        {
+            "pos": range(len(ids)),
+            "token": [model.to_text(token_id) for token_id in ids],
+            "token_id": ids,
+            "probability": probabilities,
+        }
     )
+
+
+def _both(model: Model, clean: Tensor, patched: Tensor, token_id: int) -> dict[str, Any]:
+    """Return what an ablation says of the two runs."""
+    clean_log, patched_log = clean.log_softmax(-1), patched.log_softmax(-1)
+    return {
+        "token": model.to_text(token_id),
+        "clean_probability": float(clean_log[token_id].exp()),
+        "patched_probability": float(patched_log[token_id].exp()),
+        "clean_logit": float(clean[token_id]),
+        "patched_logit": float(patched[token_id]),
+        "kl_nats": float((clean_log.exp() * (clean_log - patched_log)).sum().clamp(min=0)),
+        "frame": _comparison(model, clean, patched, token_id),
+    }
 
 
 def _comparison(model: Model, clean: Tensor, patched: Tensor, token_id: int) -> pd.DataFrame:
     ids = [token_id, *clean.topk(_SHOWN_TOKENS).indices.tolist(), *patched.topk(_SHOWN_TOKENS).indices.tolist()]
     chosen = list(dict.fromkeys(ids))
     before, after = clean.softmax(-1)[chosen].tolist(), patched.softmax(-1)[chosen].tolist()
-    frame = pd.DataFrame({"token": [model.to_text(i) for i in chosen], "clean": before, "patched": after})
+    names = [model.to_text(i) for i in chosen]
+    frame = pd.DataFrame({"token": names, "token_id": chosen, "clean": before, "patched": after})
     frame["change"] = frame["patched"] - frame["clean"]
     return frame
 

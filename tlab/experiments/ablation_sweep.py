@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -11,7 +11,7 @@ from tlab.engine import Sweep, Variant
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.prompts import inputs_of
 from tlab.experiments.replacement import ablations, replacements
-from tlab.experiments.sweeping import sweep
+from tlab.experiments.sweeping import growing_sweep, sweep
 from tlab.manifest import experiment
 from tlab.metrics import checked_metric, prob
 from tlab.references import REFERENCE_PROMPTS
@@ -19,7 +19,7 @@ from tlab.results import Result
 from tlab.targets import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jaxtyping import Float
     from torch import Tensor
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tlab.metrics import Metric
     from tlab.models import Model
 
-__all__ = ["AblationSweep", "ablation_sweep"]
+__all__ = ["AblationSweep", "ablation_sweep", "growing_ablation_sweep"]
 
 _PARTS = {"heads": "head", "attn": "attn", "mlp": "mlp", "layers": "layer"}
 _NAMED = 3
@@ -148,8 +148,66 @@ def ablation_sweep(
         TransformerLens has no such function; its `patching` module patches instead. See `ablate` for the methods.
 
     """
+    plan = _planned(model, prompt, over=over, metric=metric, drawn=(method, reference, seed))
+    return plan.result(sweep(plan.runs, plan.measure, what=f"{plan.runs.n_variants} {over}").measured)
+
+
+def growing_ablation_sweep(
+    model: Model,
+    prompt: str,
+    *,
+    over: Literal["heads", "attn", "mlp", "layers"] = "heads",
+    metric: Metric | None = None,
+    method: Literal["zero", "mean", "resample"] = "mean",
+    reference: Sequence[str] = REFERENCE_PROMPTS,
+    seed: int = 0,
+    positions_at_once: int | None = None,
+) -> Iterator[AblationSweep]:
+    """Yield `ablation_sweep`'s result as it grows, layer by layer: what was not ablated yet is not a number.
+
+    Whoever stops listening leaves nothing behind in the model. The arguments are those of `ablation_sweep`.
+
+    Args:
+        model: from `load`.
+        prompt: the text to run.
+        over: which parts.
+        metric: what is measured.
+        method: what takes the place of the output.
+        reference: the prompts from which mean and resample take their values.
+        seed: of resample's choice.
+        positions_at_once: how many positions one pass computes at most; fewer give more and smaller steps.
+
+    """
+    plan = _planned(model, prompt, over=over, metric=metric, drawn=(method, reference, seed), at_once=positions_at_once)
+    for swept in growing_sweep(plan.runs, plan.measure):
+        yield plan.result(swept.measured)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A sweep that has not begun, and the result without its values."""
+
+    runs: Sweep
+    measure: Callable[[Tensor], Tensor]
+    n_layers: int
+    known: dict[str, Any]
+
+    def result(self, measured: Tensor) -> AblationSweep:
+        return AblationSweep(**self.known, values=measured.view(self.n_layers, -1))
+
+
+def _planned(
+    model: Model,
+    prompt: str,
+    *,
+    over: str,
+    metric: Metric | None,
+    drawn: tuple[str, Sequence[str], int],
+    at_once: int | None = None,
+) -> _Plan:
     if over not in _PARTS:
         raise UnknownOption(f"over refused: expected one of {', '.join(_PARTS)}, got {shown(over)}; try over='heads'")
+    method, reference, seed = drawn
     inputs = inputs_of(model, prompt)
     n_pos = inputs.ids.shape[1]
     heads = range(model.n_heads) if over == "heads" else (None,)
@@ -158,19 +216,19 @@ def ablation_sweep(
     values = replacements(model, sites, n_pos, method=method, reference=reference, seed=seed)
     variants = [Variant(ablations((target,), values)) for target in targets]
     measured = prob("") if metric is None else checked_metric(metric)
-    runs = Sweep(model, inputs, variants, read=measured.reads(model, inputs.ids[0]))
+    reads = measured.reads(model, inputs.ids[0])
+    runs = Sweep(model, inputs, variants, read=reads, positions_at_once=at_once)
     if metric is None:
         measured = prob(model.to_text(int(runs.base_logits[-1].argmax())))
         measure = prob(int(runs.base_logits[-1].argmax())).bind(model, inputs.ids[0])
     else:
         measure = measured.bind(model, inputs.ids[0], runs.base_logits)
-    found = sweep(runs, measure, what=f"{len(variants)} {over}")
-    return AblationSweep(
-        prompt=prompt,
-        over=over,
-        method=method,
-        metric=measured.label,
-        unit=measured.unit,
-        clean_value=float(measure(runs.base_logits[None])[0]),
-        values=found.measured.view(model.n_layers, -1),
-    )
+    known = {
+        "prompt": prompt,
+        "over": over,
+        "method": method,
+        "metric": measured.label,
+        "unit": measured.unit,
+        "clean_value": float(measure(runs.base_logits[None])[0]),
+    }
+    return _Plan(runs, measure, model.n_layers, known)

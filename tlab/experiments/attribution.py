@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tlab.engine import Run
     from tlab.models import Model
 
-__all__ = ["Attribution", "attribute"]
+__all__ = ["Attribution", "attribute", "attributed"]
 
 _MOST_CONTROLS = 1000
 _SAID = 3
@@ -178,16 +178,46 @@ def attribute(
     inputs = inputs_of(model, prompt, target=written)
     place = reading_position(model, inputs.ids[0], position)
     done = run(model, inputs, sites=sites_of(model, by), read=(place,))
-    tokens = ids + _random_ids(model, controls * len(ids), seed)
-    frame, total = _cut(model, done, place, by, tokens, n_together=len(ids))
-    expected = _model_value(model, done, place, ids)
+    return attributed(
+        model, (prompt, inputs.ids[0], done), place, ids, by=by, logits=done.logits[0, 0], controls=controls, seed=seed
+    )
+
+
+def attributed(
+    model: Model,
+    ran: tuple[str, Tensor, Run],
+    position: int,
+    ids: Sequence[int],
+    *,
+    by: str,
+    logits: Float[Tensor, " d_vocab"],
+    controls: int = 0,
+    seed: int = 0,
+) -> Attribution:
+    """Cut the logit of a run that captured `terms.sites_of`.
+
+    Args:
+        model: one whose logits are a sum.
+        ran: the prompt, its ids, and the run.
+        position: where the logit is read.
+        ids: the target, and what it is held against, if anything is.
+        by: how the model is cut.
+        logits: the model's own at the position.
+        controls: how many random tokens the control is a mean over.
+        seed: of their choice.
+
+    """
+    prompt, read_ids, done = ran
+    tokens = [*ids, *_random_ids(model, controls * len(ids), seed)]
+    frame, total = _cut(model, done, position, by, tokens, n_together=len(ids))
+    expected = _model_value(model, done, position, (ids, logits))
     head: Any = model.anatomy.unembed
     return Attribution(
         prompt=prompt,
-        tokens=tokens_of(model, inputs.ids[0]),
-        position=place,
+        tokens=tokens_of(model, read_ids),
+        position=position,
         target=model.to_text(ids[0]),
-        against="" if against is None else model.to_text(ids[1]),
+        against="" if len(ids) == 1 else model.to_text(ids[1]),
         by=by,
         total=total,
         model_value=expected,
@@ -242,11 +272,11 @@ def _rows(terms: Terms) -> pd.DataFrame:
     )
 
 
-def _model_value(model: Model, done: Run, position: int, ids: Sequence[int]) -> float:
+def _model_value(model: Model, done: Run, position: int, said: tuple[Sequence[int], Tensor]) -> float:
     """Return what the model itself says, before its soft cap."""
     head: Any = model.anatomy.unembed
     stack = model.anatomy.decoder
-    logits = done.logits[0, 0]
+    ids, logits = said
     if head.softcap is not None:
         normed = done.captured["ln_final.out"][0, position]
         logits = replace(head, softcap=None)(normed if stack.project is None else stack.project(normed))

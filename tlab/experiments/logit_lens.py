@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
 
 from tlab.engine import run, unembed
 from tlab.errors import UnknownOption, UnknownTarget, shown
@@ -18,14 +19,14 @@ from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
-    from tlab.engine import Inputs
+    from tlab.engine import Inputs, Run
     from tlab.models import Model
 
-__all__ = ["LensResult", "Reading", "logit_lens", "reading_of", "stream_sites"]
+__all__ = ["LensResult", "Reading", "logit_lens", "reading_from", "reading_of", "stream_sites"]
 
 # Positions that are unembedded at once: each takes a few times the vocabulary in memory.
 _AT_ONCE = 128
@@ -183,16 +184,8 @@ def logit_lens(
     chosen = _checked_layers(layers, model.n_layers)
     read = unembed if use_final_norm else _without_norm(model)
     reading = reading_of(model, inputs_of(model, prompt, target=target), chosen, token)
-    frame = reading.frame(model, lambda _layer, stream: read(model, stream))
-    return LensResult(
-        tokens=reading.tokens,
-        target=model.to_text(reading.target_id),
-        frame=frame,
-        followed=model.to_text(reading.followed_id),
-        position=reading.position,
-        n_layers=model.n_layers,
-        uses_final_norm=bool(use_final_norm),
-    )
+    frame = reading.frame(model, lambda stream: read(model, stream))
+    return reading.result(model, frame, uses_final_norm=bool(use_final_norm))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,16 +209,56 @@ class Reading:
     target_id: int
     followed_id: int
 
-    def frame(self, model: Model, read: Callable[[int, Tensor], Tensor]) -> pd.DataFrame:
-        """Return the table of what `read`, from a layer and its stream to logits, finds in every stream."""
-        return pd.concat([self._rows(model, layer, read) for layer in self.streams], ignore_index=True)
+    def result(
+        self, model: Model, frame: pd.DataFrame, *, uses_final_norm: bool = True, name: str = "Logit lens"
+    ) -> LensResult:
+        """Return a table that `frame` or `frames` gave as a result."""
+        return LensResult(
+            tokens=self.tokens,
+            target=model.to_text(self.target_id),
+            frame=frame,
+            followed=model.to_text(self.followed_id),
+            position=self.position,
+            n_layers=model.n_layers,
+            uses_final_norm=uses_final_norm,
+            name=name,
+        )
 
-    def _rows(self, model: Model, layer: int, read: Callable[[int, Tensor], Tensor]) -> pd.DataFrame:
+    def frame(
+        self, model: Model, read: Callable[[Tensor], Tensor], translate: Callable[[int, Tensor], Tensor] | None = None
+    ) -> pd.DataFrame:
+        """Return the table of what `read`, from a stream to logits, finds in every stream.
+
+        Args:
+            model: from `load`.
+            read: from `pos d_model` to `pos d_vocab`.
+            translate: what is done to a layer's stream before, if anything is.
+
+        """
+        return pd.concat(self.frames(model, read, translate), ignore_index=True)
+
+    def frames(
+        self, model: Model, read: Callable[[Tensor], Tensor], translate: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """Yield the same table in pieces of whole layers, each as soon as it is read."""
+        layers, n_pos = list(self.streams), len(self.tokens)
+        # One product for several short streams: the unembedding is too large to be fetched for each.
+        at_once = max(1, _AT_ONCE // n_pos)
+        for first in range(0, len(layers), at_once):
+            some = layers[first : first + at_once]
+            given = [self.streams[layer] for layer in some]
+            if translate is not None:
+                given = [translate(layer, stream) for layer, stream in zip(some, given, strict=True)]
+            columns = self._columns(model, torch.cat(given), read)
+            fixed = {"layer": [layer for layer in some for _ in range(n_pos)], "pos": [*range(n_pos)] * len(some)}
+            yield pd.DataFrame({**fixed, "token": self.tokens * len(some), **columns})
+
+    def _columns(self, model: Model, rows: Tensor, read: Callable[[Tensor], Tensor]) -> dict[str, list[object]]:
         columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
-        for first in range(0, len(self.tokens), _AT_ONCE):
-            some = slice(first, first + _AT_ONCE)
-            log_q = precise(read(layer, self.streams[layer][some])).log_softmax(-1)
-            log_p = precise(self.final[some]).log_softmax(-1)
+        for first in range(0, len(rows), _AT_ONCE):
+            log_q = precise(read(rows[first : first + _AT_ONCE])).log_softmax(-1)
+            positions = torch.arange(first, first + len(log_q), device=log_q.device) % len(self.tokens)
+            log_p = precise(self.final[positions]).log_softmax(-1)
             top, ids = log_q.max(-1)
             followed = log_q[:, self.followed_id]
             columns["top_token"] += [model.to_text(token_id) for token_id in ids.tolist()]
@@ -234,8 +267,7 @@ class Reading:
             columns["followed_probability"] += followed.exp().tolist()
             columns["followed_rank"] += ((log_q > followed[:, None]).sum(-1) + 1).tolist()
             columns["kl_nats"] += (log_p.exp() * (log_p - log_q)).nansum(-1).clamp(min=0).tolist()
-        fixed = {"layer": layer, "pos": range(len(self.tokens)), "token": self.tokens}
-        return pd.DataFrame({**fixed, **columns})
+        return columns
 
 
 _COLUMNS = (
@@ -263,6 +295,14 @@ def reading_of(model: Model, inputs: Inputs, layers: Sequence[int], token: str |
     followed_id = None if token is None else model.to_id(token)
     sites = stream_sites(model.n_layers)
     finished = run(model, inputs, sites=[sites[layer] for layer in layers])
+    return reading_from(model, inputs, finished, layers, followed_id)
+
+
+def reading_from(
+    model: Model, inputs: Inputs, finished: Run, layers: Sequence[int], followed_id: int | None = None
+) -> Reading:
+    """Return the streams of a run that captured them, and read logits at every position."""
+    sites = stream_sites(model.n_layers)
     ids = inputs.ids[0]
     position = reading_position(model, ids, None)
     target_id = int(finished.logits[0, position].argmax())

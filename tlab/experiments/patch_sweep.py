@@ -12,13 +12,13 @@ from tlab.errors import UnknownOption, shown
 from tlab.experiments.pairs import pair_of
 from tlab.experiments.patching import are_alike, base_and_source, contrast, put
 from tlab.experiments.place_map import PlaceMap
-from tlab.experiments.sweeping import sweep
+from tlab.experiments.sweeping import growing_sweep, sweep
 from tlab.manifest import experiment
 from tlab.precision import precise_dtype
 from tlab.results import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from jaxtyping import Float
     from torch import Tensor
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tlab.metrics import Metric
     from tlab.models import Model
 
-__all__ = ["PatchSweep", "Place", "columns_of", "patch_sweep", "places"]
+__all__ = ["PatchSweep", "Place", "columns_of", "growing_patch_sweep", "patch_sweep", "places"]
 
 _STREAM = {"resid_pre": "resid_pre", "resid_mid": "resid_mid", "attn_out": "attn.out", "mlp_out": "mlp.out"}
 _HEADS = {"heads": "z", "q": "q", "k": "k", "v": "v", "pattern": "pattern"}
@@ -150,33 +150,96 @@ def patch_sweep(
         positions and norms; patched at all positions they carry the same as its `hook_q` and `hook_k`.
 
     """
+    plan = _planned(model, clean, corrupted, over=over, metric=metric, direction=direction)
+    return plan.result(sweep(plan.runs, plan.measure, what=f"{len(plan.values)} places").measured)
+
+
+def growing_patch_sweep(
+    model: Model,
+    clean: str,
+    corrupted: str,
+    *,
+    over: Literal["resid_pre", "resid_mid", "attn_out", "mlp_out", "heads", "q", "k", "v", "pattern"] = "resid_pre",
+    metric: Metric | None = None,
+    direction: Literal["denoise", "noise"] = "denoise",
+    positions_at_once: int | None = None,
+) -> Iterator[PatchSweep]:
+    """Yield `patch_sweep`'s result as it grows: what was not patched yet is not a number.
+
+    Whoever stops listening leaves nothing behind in the model. The arguments are those of `patch_sweep`.
+
+    Args:
+        model: from `load`.
+        clean: the prompt whose answer is of interest.
+        corrupted: a prompt of as many tokens with another answer.
+        over: what to patch.
+        metric: what is measured.
+        direction: `denoise` or `noise`.
+        positions_at_once: how many positions one pass computes at most; fewer give more and smaller steps.
+
+    """
+    plan = _planned(model, clean, corrupted, over=over, metric=metric, direction=direction, at_once=positions_at_once)
+    is_empty = True
+    for swept in growing_sweep(plan.runs, plan.measure):
+        is_empty = False
+        yield plan.result(swept.measured)
+    if is_empty:  # the prompts are the same, and nothing had to be run
+        yield plan.result(torch.empty(0, dtype=plan.values.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A sweep that has not begun: the places that are run, and the result without their values."""
+
+    runs: Sweep
+    measure: Callable[[Tensor], Tensor]
+    values: Tensor
+    changing: list[int]
+    known: dict[str, Any]
+
+    def result(self, measured: Tensor) -> PatchSweep:
+        values = self.values.clone()
+        values[self.changing] = measured
+        return PatchSweep(**self.known, values=values.view(len(self.known["rows"]), -1))
+
+
+def _planned(
+    model: Model,
+    clean: str,
+    corrupted: str,
+    *,
+    over: str,
+    metric: Metric | None,
+    direction: str,
+    at_once: int | None = None,
+) -> _Plan:
     pair = pair_of(model, clean, corrupted)
     base, source = base_and_source(pair, direction)
     found = places(model, pair, over)
     other = run(model, source, sites=tuple(dict.fromkeys(place.site for place in found)))
-    variants = [Variant((_patch(place, other.captured),)) for place in found]
     measured, bind = contrast(model, pair, metric)
     reads = measured.reads(model, base)
     changing = [index for index, place in enumerate(found) if place.can_change]
-    runs = Sweep(model, base, [variants[index] for index in changing], read=reads)
+    variants = [Variant((_patch(found[index], other.captured),)) for index in changing]
+    runs = Sweep(model, base, variants, read=reads, positions_at_once=at_once)
     measure, of_source = (bind(ids, runs.base_logits) for ids in (base, source))
     base_value, source_value = float(measure(runs.base_logits[None])), float(of_source(other.logits[:, list(reads)]))
-    values = torch.full((len(found),), base_value, dtype=precise_dtype(model.dtype))
-    values[changing] = sweep(runs, measure, what=f"{len(found)} places").measured
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
-    return PatchSweep(
-        clean=clean,
-        corrupted=corrupted,
-        over=over,
-        direction=direction,
-        metric=measured.label,
-        unit=measured.unit,
-        clean_value=clean_value,
-        corrupted_value=corrupted_value,
-        values=values.view(model.n_layers, -1),
-        rows=tuple(range(model.n_layers)),
+    known = {
+        "clean": clean,
+        "corrupted": corrupted,
+        "over": over,
+        "direction": direction,
+        "metric": measured.label,
+        "unit": measured.unit,
+        "clean_value": clean_value,
+        "corrupted_value": corrupted_value,
+        "rows": tuple(range(model.n_layers)),
         **columns_of(model, pair, over),
-    )
+    }
+    # Before the first difference the runs are the same: what stands there is the base run's value.
+    values = torch.full((len(found),), base_value, dtype=precise_dtype(model.dtype))
+    return _Plan(runs, measure, values, changing, known)
 
 
 @dataclass(frozen=True)

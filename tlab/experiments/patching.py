@@ -36,6 +36,8 @@ __all__ = ["PatchResult", "answer_of", "are_alike", "base_and_source", "contrast
 _SHOWN_TOKENS = 6
 _ROUNDING = 1e-5
 _DIRECTIONS = ("denoise", "noise")
+# Which run is patched, and which it is patched from.
+_NAMES = {"denoise": {"base": "corrupted", "source": "clean"}, "noise": {"base": "clean", "source": "corrupted"}}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,8 +55,10 @@ class PatchResult(Result):
         clean_value: of the metric in the clean run.
         corrupted_value: likewise.
         patched_value: of the metric in the patched run.
-        frame: `token clean corrupted patched`: probabilities of the tokens that matter in any run.
+        frame: `token token_id clean corrupted patched clean_logit corrupted_logit patched_logit`: probabilities and
+            logits of the tokens that matter in any run.
         controls: the share of the difference that random parts of the same kind carry: name → share.
+        kl_nats: how far the patched run's prediction lies from the clean run's: KL(clean ‖ patched).
 
     """
 
@@ -70,6 +74,7 @@ class PatchResult(Result):
     patched_value: float
     frame: pd.DataFrame
     controls: dict[str, float]
+    kl_nats: float = float("nan")
 
     @property
     def share(self) -> float:
@@ -77,11 +82,11 @@ class PatchResult(Result):
         return share(self.patched_value, self.clean_value, self.corrupted_value, self.direction)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return `token clean corrupted patched`: probabilities of the top tokens of the three runs."""
+        """Return the top tokens of the three runs, one row a token, with their probabilities and logits."""
         return self.frame.copy()
 
     def _twin_frame(self) -> pd.DataFrame:
-        return self.frame.round(3)
+        return self.frame[["token", "clean", "corrupted", "patched"]].round(3)
 
     def explain(self) -> str:
         """Say how much of the difference between the runs the patched parts carry."""
@@ -182,7 +187,8 @@ def patch(
         float(of_source(other_logits[None, :n_read])),
     )
     clean_value, corrupted_value = (source_value, base_value) if direction == "denoise" else (base_value, source_value)
-    rows = {"base": runs.base_logits[-1], "source": other_logits[-1], "patched": patched[0, -1]}
+    ends = {"base": runs.base_logits[-1], "source": other_logits[-1], "patched": patched[0, -1]}
+    rows = {_NAMES[direction].get(name, name): precise(logits).cpu() for name, logits in ends.items()}
     return PatchResult(
         clean=clean,
         corrupted=corrupted,
@@ -194,11 +200,12 @@ def patch(
         clean_value=clean_value,
         corrupted_value=corrupted_value,
         patched_value=values[0],
-        frame=_table(model, rows, direction),
+        frame=_table(model, rows),
         controls={
             " ".join(map(str, choice)): share(value, clean_value, corrupted_value, direction)
             for choice, value in zip(choices[1:], values[1:], strict=True)
         },
+        kl_nats=_divergence(rows["clean"], rows["patched"]),
     )
 
 
@@ -311,12 +318,16 @@ def _checked_positions(positions: Sequence[int] | None, n_pos: int) -> tuple[int
     return tuple(sorted({position % n_pos for position in numbers}))
 
 
-def _table(model: Model, rows: Mapping[str, Tensor], direction: str) -> pd.DataFrame:
-    names = (
-        {"base": "corrupted", "source": "clean"} if direction == "denoise" else {"base": "clean", "source": "corrupted"}
-    )
-    probabilities = {names.get(name, name): precise(logits).softmax(-1).cpu() for name, logits in rows.items()}
+def _divergence(clean: Tensor, patched: Tensor) -> float:
+    log_p, log_q = clean.log_softmax(-1), patched.log_softmax(-1)
+    return float((log_p.exp() * (log_p - log_q)).sum().clamp(min=0))
+
+
+def _table(model: Model, rows: Mapping[str, Tensor]) -> pd.DataFrame:
+    probabilities = {name: logits.softmax(-1) for name, logits in rows.items()}
     tops = [p.topk(_SHOWN_TOKENS).indices.tolist() for p in probabilities.values()]
-    chosen = list(dict.fromkeys(token for top in zip(*tops, strict=True) for token in top))[: 2 * _SHOWN_TOKENS]
-    columns = {name: probabilities[name][chosen].tolist() for name in ("clean", "corrupted", "patched")}
-    return pd.DataFrame({"token": [model.to_text(token) for token in chosen], **columns})
+    chosen = list(dict.fromkeys(token for top in zip(*tops, strict=True) for token in top))
+    runs = ("clean", "corrupted", "patched")
+    columns = {name: probabilities[name][chosen].tolist() for name in runs}
+    columns |= {f"{name}_logit": rows[name][chosen].tolist() for name in runs}
+    return pd.DataFrame({"token": [model.to_text(token) for token in chosen], "token_id": chosen, **columns})

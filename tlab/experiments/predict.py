@@ -29,7 +29,7 @@ class Prediction(Result):
 
     Args:
         prompt: the text that was run.
-        frame: `rank token probability logit`, the likeliest first.
+        frame: `rank token token_id probability logit`, the likeliest first.
         position: at which position the prediction is read.
         is_masked: whether the token *at* the position is predicted (encoders), not the one after it.
         later: what follows the position in the prompt, which the model did not see there; empty at the last one.
@@ -53,8 +53,11 @@ class Prediction(Result):
         return float(self.frame["probability"].iloc[0])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return `rank token probability logit`, one row a token."""
+        """Return `rank token token_id probability logit`, one row a token."""
         return self.frame.copy()
+
+    def _twin_frame(self) -> pd.DataFrame:
+        return self.frame.drop(columns="token_id")
 
     def explain(self) -> str:
         """Say what comes first and what follows it."""
@@ -109,7 +112,7 @@ def predict(
 
 
 def ranked(model: Model, logits: Tensor, k: int) -> pd.DataFrame:
-    """Return the `k` likeliest tokens of one position as `rank token probability logit`.
+    """Return the `k` likeliest tokens of one position as `rank token token_id probability logit`.
 
     Shapes:
         logits: `d_vocab`
@@ -119,6 +122,7 @@ def ranked(model: Model, logits: Tensor, k: int) -> pd.DataFrame:
         {
             "rank": range(1, k + 1),
             "token": [model.to_text(token_id) for token_id in ids.tolist()],
+            "token_id": ids.tolist(),
             "probability": probabilities.tolist(),
             "logit": precise(logits[ids]).tolist(),
         }

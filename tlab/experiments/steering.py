@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,15 +20,16 @@ from tlab.precision import precise
 from tlab.results import Result, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jaxtyping import Float
     from torch import Tensor
 
+    from tlab.experiments.continuation import GeneratedToken
     from tlab.experiments.intervention import Push
     from tlab.models import Model
 
-__all__ = ["SteerResult", "steer", "text_loss"]
+__all__ = ["SteerResult", "growing_steer", "steer", "text_loss"]
 
 _SHOWN_TOKENS = 6
 _MOST_TOKENS = 100_000
@@ -53,7 +56,7 @@ class SteerResult(Result):
         steered_continuation: what it writes with the vector added.
         clean_loss_nats: how surprising the model by itself finds its own text, in nats a token.
         steered_loss_nats: how surprising it finds the steered one.
-        frame: `token clean steered change` for the tokens that matter in either run.
+        frame: `token token_id clean steered change clean_logit steered_logit` for the tokens that matter in either run.
 
     """
 
@@ -85,11 +88,11 @@ class SteerResult(Result):
         return self.steered_loss_nats - self.clean_loss_nats
 
     def to_frame(self) -> pd.DataFrame:
-        """Return `token clean steered change`: probabilities of the top tokens of both runs."""
+        """Return the top tokens of both runs, one row a token, with their probabilities and logits."""
         return self.frame.copy()
 
     def _twin_frame(self) -> pd.DataFrame:
-        return self.frame.round(3)
+        return self.frame[["token", "clean", "steered", "change"]].round(3)
 
     def explain(self) -> str:
         """Say what was added, what became of prediction and text, what random directions do, and what it costs."""
@@ -164,6 +167,43 @@ def steer(
         the steered text under the model by itself.
 
     """
+    *_, last = growing_steer(
+        model,
+        prompt,
+        vector,
+        layer=layer,
+        coef=coef,
+        positions=positions,
+        token=token,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        controls=controls,
+        target=target,
+    )
+    return last
+
+
+def growing_steer(
+    model: Model,
+    prompt: str,
+    vector: Any,  # noqa: ANN401  a tensor, or a result with a vector and a layer
+    *,
+    layer: int | None = None,
+    coef: float = 1.0,
+    positions: str | Sequence[int] = "all",
+    token: str | int | None = None,
+    max_new_tokens: int = 20,
+    temperature: float = 0.0,
+    seed: int = 0,
+    controls: int = 3,
+    target: str | None = None,
+) -> Iterator[SteerResult]:
+    """Yield `steer`'s result as it grows: first without texts, then with one token more of both, then with the losses.
+
+    Until the texts are complete, the losses are not numbers. Whoever stops listening leaves nothing behind in the
+    model. The arguments are those of `steer`.
+    """
     n_most = whole_number("max_new_tokens", max_new_tokens, 1, _MOST_TOKENS, "try max_new_tokens=20")
     n_controls = whole_number("controls", controls, 0, _MOST_CONTROLS, "try controls=3")
     sampling = Sampling(temperature, seed=seed)
@@ -175,12 +215,7 @@ def steer(
     clean = precise(plain.logits[0, 0]).cpu()
     steered, *random = [_next_logits(model, inputs, one) for one in (push, *_controls(push, n_controls, seed))]
     token_id = int(clean.argmax()) if followed is None else followed
-    texts = []
-    for changes in (_unchanged(model, n_prompt, n_most), _pushed(model, n_prompt, n_most, push)):
-        steps = list(continue_text(model, inputs, changes, sampling, n_most=n_most, n_shown=1))
-        new = [step.token_id for step in steps]
-        texts.append((continuation_text(model, inputs, steps), text_loss(model, inputs, new)))
-    return SteerResult(
+    growing = SteerResult(
         prompt=prompt,
         layer=push.layer,
         coef=float(coef),
@@ -192,12 +227,24 @@ def steer(
         steered_probability=float(steered.softmax(-1)[token_id]),
         kl_nats=_divergence(clean, steered),
         random_kl_nats=tuple(_divergence(clean, one) for one in random),
-        clean_continuation=texts[0][0],
-        steered_continuation=texts[1][0],
-        clean_loss_nats=texts[0][1],
-        steered_loss_nats=texts[1][1],
+        clean_continuation="",
+        steered_continuation="",
+        clean_loss_nats=math.nan,
+        steered_loss_nats=math.nan,
         frame=_comparison(model, clean, steered, token_id),
     )
+    yield growing
+    steps: tuple[list[GeneratedToken], list[GeneratedToken]] = ([], [])
+    ways = (_unchanged(model, n_prompt, n_most), _pushed(model, n_prompt, n_most, push))
+    texts = [continue_text(model, inputs, changes, sampling, n_most=n_most, n_shown=1) for changes in ways]
+    for both in zip_longest(*texts):
+        for one, new in zip(steps, both, strict=True):
+            one.extend([] if new is None else [new])
+        said = [continuation_text(model, inputs, one) for one in steps]
+        growing = replace(growing, clean_continuation=said[0], steered_continuation=said[1])
+        yield growing
+    losses = [text_loss(model, inputs, [step.token_id for step in one]) for one in steps]
+    yield replace(growing, clean_loss_nats=losses[0], steered_loss_nats=losses[1])
 
 
 def text_loss(model: Model, inputs: Inputs, new_ids: Sequence[int]) -> float:
@@ -239,6 +286,8 @@ def _comparison(model: Model, clean: Tensor, steered: Tensor, token_id: int) -> 
     ids = [token_id, *clean.topk(_SHOWN_TOKENS).indices.tolist(), *steered.topk(_SHOWN_TOKENS).indices.tolist()]
     chosen = list(dict.fromkeys(ids))
     before, after = clean.softmax(-1)[chosen].tolist(), steered.softmax(-1)[chosen].tolist()
-    frame = pd.DataFrame({"token": [model.to_text(i) for i in chosen], "clean": before, "steered": after})
+    names = [model.to_text(i) for i in chosen]
+    frame = pd.DataFrame({"token": names, "token_id": chosen, "clean": before, "steered": after})
     frame["change"] = frame["steered"] - frame["clean"]
+    frame["clean_logit"], frame["steered_logit"] = clean[chosen].tolist(), steered[chosen].tolist()
     return frame

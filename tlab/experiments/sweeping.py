@@ -11,13 +11,13 @@ from tqdm import tqdm
 from tlab.precision import precise, precise_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor
 
     from tlab.engine import Sweep
 
-__all__ = ["Swept", "slowly", "sweep"]
+__all__ = ["Swept", "growing_sweep", "slowly", "sweep"]
 
 # Nobody needs to be told about what is over at once.
 _QUIET_S = 2.0
@@ -58,8 +58,7 @@ def sweep(runs: Sweep, measure: Callable[[Tensor], Tensor], *, what: str) -> Swe
         what: for the progress line, e.g. `270 heads`.
 
     """
-    values = torch.full((runs.n_variants,), torch.nan, dtype=precise_dtype(runs.base_logits.dtype))
-    n_done = 0
+    swept = Swept(_unknown(runs), 0)
     about_s = runs.estimated_s
     bar = tqdm(
         total=runs.n_variants,
@@ -70,11 +69,25 @@ def sweep(runs: Sweep, measure: Callable[[Tensor], Tensor], *, what: str) -> Swe
     )
     with bar:
         try:
-            for members, found in runs.run(measure):
-                values[members] = precise(found).cpu()
-                n_done += len(members)
-                bar.update(len(members))
+            for swept in growing_sweep(runs, measure):
+                bar.update(swept.n_done - bar.n)
         except KeyboardInterrupt:
             # The reader has seen enough: what was computed is worth keeping, and says that it is a part.
             bar.set_description(f"{what}, stopped")
-    return Swept(values, n_done)
+    return swept
+
+
+def growing_sweep(runs: Sweep, measure: Callable[[Tensor], Tensor]) -> Iterator[Swept]:
+    """Run all variants; yield what is there after each pass.
+
+    Whoever stops listening leaves nothing behind in the model.
+    """
+    values, n_done = _unknown(runs), 0
+    for members, found in runs.run(measure):
+        values[members] = precise(found).cpu()
+        n_done += len(members)
+        yield Swept(values.clone(), n_done)
+
+
+def _unknown(runs: Sweep) -> Tensor:
+    return torch.full((runs.n_variants,), torch.nan, dtype=precise_dtype(runs.base_logits.dtype))

@@ -202,18 +202,10 @@ def tuned_lens(
         )
     reading = reading_of(model, inputs_of(model, prompt), (*lens.layers, model.n_layers), token)
 
-    def result(name: str, frame: pd.DataFrame) -> LensResult:
-        return LensResult(
-            tokens=reading.tokens,
-            target=model.to_text(reading.target_id),
-            frame=frame,
-            followed=model.to_text(reading.followed_id),
-            position=reading.position,
-            n_layers=model.n_layers,
-            uses_final_norm=True,
-            name=name,
-        )
+    def read(stream: Tensor) -> Tensor:
+        return unembed(model, stream)
 
-    plain = reading.frame(model, lambda _layer, stream: unembed(model, stream))
-    tuned = reading.frame(model, lambda layer, stream: unembed(model, lens.translate(layer, stream)))
-    return TunedLensResult(plain=result("Logit lens", plain), tuned=result("Tuned lens", tuned))
+    return TunedLensResult(
+        plain=reading.result(model, reading.frame(model, read)),
+        tuned=reading.result(model, reading.frame(model, read, lens.translate), name="Tuned lens"),
+    )

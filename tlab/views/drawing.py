@@ -30,6 +30,7 @@ from tlab.views import (
     sweeps,
     table,
     training,
+    unfolding,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ _VIEWS: dict[str, Callable[..., Figure]] = {
     "TrainingCurve": training.draw,
     "TunedLens": lens.draw_training,
     "TunedLensResult": lens.draw_both,
+    "Unfolding": unfolding.draw,
 }
 
 

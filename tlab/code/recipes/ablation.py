@@ -179,7 +179,7 @@ RECIPES = {
     "ablate": Recipe(
         _ablate,
         takes=frozenset({"prompt", "targets", "method", "token", "reference", "seed"}),
-        beside=frozenset({"controls", "compare_methods"}),
+        beside=frozenset({"controls", "compare_methods", "everywhere"}),
     ),
     "ablation_sweep": Recipe(
         _ablation_sweep, takes=frozenset({"prompt", "over", "metric", "method", "reference", "seed"})
