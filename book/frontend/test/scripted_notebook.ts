@@ -152,6 +152,7 @@ export const setStage = (): void => {
         return kernel();
       },
       openOutputs: (host, container, signal) => new OutputArea(host, container, signal),
+      openLab: () => Promise.reject(new Error("no Lab in this script")),
       showStored: async () => undefined,
     },
   };

@@ -138,7 +138,7 @@ export interface ParsedPart {
 
 export function parsePart(part: Part): ParsedPart | null {
   if (part === "embed") return { kind: "embed", layer: -1, head: -1 };
-  const match = /^L(\d+)(?:H(\d+)|\.(mlp|attn))?$/.exec(part);
+  const match = /^L(\d+)(?:H(\d+)|\.(mlp|attn|resid_pre|resid_mid|resid_post))?$/.exec(part);
   if (!match) return null;
   const [, layer, head, half] = match;
   const kind = head !== undefined ? "head" : half === "mlp" || half === "attn" ? half : "layer";
