@@ -8,6 +8,7 @@ model anything.
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from html import escape
@@ -180,6 +181,8 @@ def _write(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Offer the directive, and write the frozen files with the pages."""
+    # Kernels that execute lessons inherit it: a stored Lab then carries no code, which the page has already.
+    os.environ["TLAB_LAB_IN_PAGE"] = "1"
     app.add_config_value("lab_frozen", "build/lab", "env", types=(str,))
     app.add_directive("lab", LabDirective)
     app.connect("build-finished", _write)

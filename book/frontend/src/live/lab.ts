@@ -6,7 +6,7 @@ import type { LiveKernel } from "./contract";
 import { presentWidgets } from "./widget_session";
 
 /** Makes no name in the reader's session. */
-const CODE = '__import__("tlab.lab.widget", fromlist=["Lab"]).Lab()';
+const CODE = '__import__("tlab.lab", fromlist=["open"]).open()';
 const VIEW = "application/vnd.jupyter.widget-view+json";
 
 export async function openLab(kernel: LiveKernel, onLost: (reason: string) => void): Promise<WidgetModel> {

@@ -73,7 +73,7 @@ export class PipelineView {
     };
     return [
       button("−", "Zoom out", () => this.#zoom(1 / 1.4)),
-      button("Fit", "Show the whole pipeline", () => this.#fit()),
+      button("Fit", "Fit the whole pipeline into the window", () => this.#fit()),
       button("+", "Zoom in", () => this.#zoom(1.4)),
     ];
   }

@@ -41,7 +41,7 @@ class Shell {
     this.#pipeline = new PipelineView(lab, { choose: (target) => this.#choose(target), step: (by) => lab.select({ position: lab.store.now.selection.position + by }) }, signal);
     const picture = el("div", { class: "lab-stage" }, this.#pipeline.element, new Prediction(lab, signal).element);
     const foot = el("footer", { class: "lab-foot" });
-    root.append(start.element, new Tokens(lab, signal).element, this.#modes.tabs, picture, this.#modes.panel, identities.element, foot, live);
+    root.append(el("h2", { class: "lab-hidden" }, "The Lab"), start.element, new Tokens(lab, signal).element, this.#modes.tabs, picture, this.#modes.panel, identities.element, foot, live);
     lab.hear({
       mark: (marks) => this.#redraw(() => (this.#marks = marks)),
       change: (changed) => this.#redraw(() => (this.#changed = changed)),

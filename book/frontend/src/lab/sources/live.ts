@@ -48,6 +48,8 @@ export class LiveSource implements Source {
   ask<Q extends Question>(question: Q, signal: AbortSignal, onPart?: (soFar: Answers[Q["ask"]]) => void): Promise<Answers[Q["ask"]]> {
     if (this.#lost !== null) return Promise.reject(gone(this.#lost));
     if (signal.aborted) return Promise.reject(signal.reason as Error);
+    const first = this.#first(question);
+    if (first) return first;
     const id = this.#next;
     this.#next += 1;
     return new Promise((resolve, reject) => {
@@ -73,6 +75,14 @@ export class LiveSource implements Source {
       });
       this.#send({ kind: "ask", id, question });
     });
+  }
+
+  /** The first answer may have come along with the widget. */
+  #first<Q extends Question>(question: Q): Promise<Answers[Q["ask"]]> | null {
+    const [opened, state] = [this.model.get("opened"), this.model.get("state")];
+    if (question.ask !== "open" || !isObject(opened) || !isObject(state) || !Object.hasOwn(opened, "tokens")) return null;
+    if (state["model"] !== question.model || state["prompt"] !== question.prompt) return null;
+    return new Promise((resolve) => resolve(checked(question, opened)));
   }
 
   /** The kernel is gone: whoever waits hears so, and nothing is asked any more. */
