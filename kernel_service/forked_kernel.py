@@ -88,6 +88,8 @@ def _move_in(home: Path) -> None:
         JUPYTER_CONFIG_DIR=str(home / ".jupyter"),
         JUPYTER_DATA_DIR=str(home / ".jupyter"),
         JUPYTER_RUNTIME_DIR=str(home / ".jupyter"),
+        # The page has the Lab's code and never runs what a kernel sends.
+        TLAB_LAB_IN_PAGE="1",
     )
     os.chdir(home)
     sys.argv = ["kernel"]

@@ -30,7 +30,7 @@ from tlab.results import Result
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["encoded", "load", "save"]
+__all__ = ["decoded", "encoded", "load", "save"]
 
 _FORMAT = 1
 _CONTENT, _TENSORS = "result.json", "tensors.safetensors"
@@ -81,11 +81,35 @@ def save(result: Result, path: str | Path) -> Path:
     return target
 
 
-def encoded(manifest: Manifest) -> dict[str, Any]:
-    """Return a manifest as JSON can hold it; tensors among its arguments are written out as lists of numbers."""
+def encoded(manifest: Manifest) -> str:
+    """Return a manifest as JSON text; tensors among its arguments are written out as lists of numbers."""
     tensors: dict[str, torch.Tensor] = {}
-    content = _encode(manifest, tensors)
-    return {"manifest": content, "tensors": {name: tensor.tolist() for name, tensor in tensors.items()}}
+    content = {f"manifest-{_FORMAT}": _encode(manifest, tensors)}
+    numbers = {name: [str(tensor.dtype).removeprefix("torch."), tensor.tolist()] for name, tensor in tensors.items()}
+    return json.dumps({**content, "tensors": numbers}, ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+def decoded(text: str) -> Manifest:
+    """Read a manifest that `encoded` wrote; no code in it is run.
+
+    Raises:
+        DamagedResult: the text is none.
+
+    """
+    try:
+        content = json.loads(text)
+        tensors = {
+            name: torch.tensor(numbers, dtype=getattr(torch, dtype))
+            for name, (dtype, numbers) in content["tensors"].items()
+        }
+        manifest = _decode(content[f"manifest-{_FORMAT}"], tensors)
+    except DamagedResult:
+        raise
+    except (*_UNREADABLE, RecursionError) as error:
+        raise _damaged(text, error) from error
+    if not isinstance(manifest, Manifest):
+        raise _damaged(text, TypeError("no manifest"))
+    return manifest
 
 
 def load(path: str | Path) -> Result:

@@ -16,7 +16,7 @@ PAGES = Path(__file__).parents[2] / "book" / "how-to"
 NAMES = sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "index")
 
 # Pages about more than one function.
-_TOPICS = {"circuits": tlab.circuits, "probe": tlab.probe, "sae": tlab.sae, "views": tlab.views}
+_TOPICS = {"circuits": tlab.circuits, "lab": tlab.lab, "probe": tlab.probe, "sae": tlab.sae, "views": tlab.views}
 _FRAME = ("The shortest call", "Read what comes back", "Check that it worked", "A common mistake", "See also")
 _LONGEST_CELL = 12
 _LONGEST_PAGE = 105  # of which ten are front matter

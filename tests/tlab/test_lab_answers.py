@@ -165,7 +165,8 @@ def test_an_ablation_is_the_verbs_with_its_controls(tiny: Model) -> None:
 
 @pytest.mark.parametrize("method", ["zero", "mean", "resample"])
 def test_the_map_of_heads_is_the_sweep_and_grows_into_it(tiny: Model, method: str) -> None:
-    steps = [step for step in answers(tiny, _asked(tiny, "head_map", method=method, seed=1)) if step]
+    steps: list[dict[str, Any]] = []
+    steps.append(answer(tiny, _asked(tiny, "head_map", method=method, seed=1), steps.append))
     token = tlab.predict(tiny, _PROMPT, k=1)
     metric = tlab.metrics.logit(int(token.frame["token_id"].iloc[0]))
     swept = tlab.ablation_sweep(tiny, _PROMPT, metric=metric, method=method, seed=1)  # type: ignore[arg-type]
@@ -204,7 +205,8 @@ def test_a_map_of_patches_is_the_sweep(tiny: Model, over: str) -> None:
 
 def test_steering_grows_token_by_token_into_what_the_verb_returns(tiny: Model) -> None:
     asked = every_question(tiny)["steer"]
-    steps = [step for step in answers(tiny, asked) if step]
+    steps: list[dict[str, Any]] = []
+    steps.append(answer(tiny, asked, steps.append))
     vector = tlab.steering_vector(tiny, asked["toward"], asked["away"], layer=1)
     same = tlab.steer(tiny, _PROMPT, vector, coef=2.5, max_new_tokens=N_NEW_TOKENS)
     assert steps[-1]["steered_text"] == same.steered_continuation
@@ -248,7 +250,7 @@ def test_a_question_stopped_between_its_parts_leaves_the_model_as_it_was(llama: 
             steps = answers(llama, question)
             for _ in range(n_parts):
                 next(steps, None)
-            steps.close()  # type: ignore[attr-defined]
+            steps.close()
     assert tlab.predict(llama, _PROMPT).frame.equals(before)
 
 

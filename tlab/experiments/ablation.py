@@ -182,7 +182,7 @@ def ablate(
     parsed = parse_targets(targets, model.n_layers, model.n_heads)
     others = tuple(other for other in METHODS if other != method) if compare_methods else ()
     beside = {parsed: alike(parsed, model, n_choices=controls, seed=seed)}
-    drawn = _Drawn(reference, seed)
+    drawn = _Drawn(_listed(reference), seed)
     (found,) = _ablated(model, prompt, beside, (method, *others), token=token, drawn=drawn, everywhere=everywhere)
     return found
 
@@ -210,13 +210,18 @@ def ablate_each(
     _check_method(method)
     each: list[_Choice] = [(target,) for target in parse_targets(targets, model.n_layers, model.n_heads)]
     beside = {one: alike(one, model, n_choices=controls, seed=seed) for one in each}
-    drawn = _Drawn(reference, seed)
+    drawn = _Drawn(_listed(reference), seed)
     return _ablated(model, prompt, beside, (method,), token=token, drawn=drawn, everywhere=everywhere)
 
 
 def _check_method(method: object) -> None:
     if method not in METHODS:
         raise UnknownOption(f"method refused: expected one of {', '.join(METHODS)}, got {shown(method)}; try 'zero'")
+
+
+def _listed(reference: Any) -> Any:  # noqa: ANN401  checked where it is used
+    # What can be gone through once only is gone through here.
+    return tuple(reference) if isinstance(reference, Iterable) and not isinstance(reference, str) else reference
 
 
 @dataclass(frozen=True)
@@ -230,9 +235,7 @@ class _Drawn:
         self, model: Model, choice: Sequence[Target], method: str, n_pos: int, read: tuple[int, ...]
     ) -> Variant:
         sites = tuple(dict.fromkeys(site for target in choice for site in target.sites))
-        is_list = isinstance(self.reference, Iterable) and not isinstance(self.reference, str)
-        texts = tuple(self.reference) if is_list else self.reference
-        values = replacements(model, sites, n_pos, method=method, reference=texts, seed=self.seed)
+        values = replacements(model, sites, n_pos, method=method, reference=self.reference, seed=self.seed)
         return Variant(ablations(choice, values), read=read)
 
 

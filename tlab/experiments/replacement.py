@@ -51,7 +51,8 @@ def replacements(
             f"reference refused: expected a list of prompts, got {shown(reference)}; "
             f"leave it out to use tlab's own sentences"
         )
-    first, later = _reference_values(model, tuple(sites), prompts)
+    kinds = tuple(sorted({site.split(".", 2)[2] for site in sites}))
+    first, later = _reference_values(model, kinds, prompts)
     if n_pos > 1 and len(later[sites[0]]) == 0:
         raise UnknownOption(
             "reference refused: expected at least one prompt of two tokens or more, got none; "
@@ -78,12 +79,16 @@ class _put:  # noqa: N801  a function with a tensor of its own
         return self._value.to(tensor.dtype).expand_as(tensor).clone()
 
 
-# A sweep asks for the same part's values again and again, and so do exercises; one entry is a few megabytes at most.
-@functools.lru_cache(maxsize=64)
+# Who asks for one part's values asks for another part's next: one run gives those of all layers. An entry is some ten
+# megabytes for a small model.
+@functools.lru_cache(maxsize=8)
 def _reference_values(
-    model: Model, sites: tuple[str, ...], reference: tuple[str, ...]
+    model: Model, kinds: tuple[str, ...], reference: tuple[str, ...]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     inputs, _ = batch_of(model, reference, cut=True)
+    known = set(model.sites)
+    every = [f"blocks.{layer}.{kind}" for layer in range(model.n_layers) for kind in kinds]
+    sites = [site for site in every if site in known]
     captured = run(model, inputs, sites=sites, predicts=False).captured
     is_later = torch.ones_like(inputs.ids, dtype=torch.bool) if inputs.mask is None else inputs.mask.bool()
     is_later[:, 0] = False

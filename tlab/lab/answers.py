@@ -16,12 +16,12 @@ from tlab.models import Model
 from tlab.targets import parse_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from tlab.experiments.tuned_lens import TunedLens
 
     _Answer = dict[str, Any]
-    _Steps = Iterator[_Answer | None]
+    _Steps = Generator[_Answer | None, None, _Answer]
 
 __all__ = ["answer", "answers", "refusal"]
 
@@ -60,20 +60,23 @@ def answer(
         4
 
     """
-    last: dict[str, Any] | None = None
-    for part in answers(source, question, lens=lens):
-        if last is not None and on_part is not None:
-            on_part(last)
-        last = part or last
-    if last is None:
-        raise RuntimeError(f"no answer to {shown(question)}")
-    return last
+    steps = answers(source, question, lens=lens)
+    while True:
+        try:
+            part = next(steps)
+        except StopIteration as end:
+            complete: dict[str, Any] = end.value
+            return complete
+        if part is not None and on_part is not None:
+            on_part(part)
 
 
 def answers(
     source: Model | Callable[[str], Model], question: object, *, lens: TunedLens | None = None
-) -> Iterator[dict[str, Any] | None]:
-    """Yield a question's answer as it grows; the last is complete. `None` stands for a step that shows nothing new.
+) -> Generator[dict[str, Any] | None, None, dict[str, Any]]:
+    """Yield a question's answer as it grows, and return it when it is complete.
+
+    Between two steps whoever asks may do something else, or stop. `None` stands for a step that shows nothing new.
 
     The question is checked when the first part is asked for.
 
@@ -89,11 +92,11 @@ def answers(
     about = asked.get("about", asked)
     for field in _TEXTS:
         if about.get(field):
-            _check_length(model, about[field])
+            _check_text(model, about[field])
     _check_parts(model, about)
     yield None
     given = {field: value for field, value in asked.items() if field not in {"ask", "model", "prompt"}}
-    yield from _ANSWERS[asked["ask"]](model, asked["prompt"], given, lens)
+    return (yield from _ANSWERS[asked["ask"]](model, asked["prompt"], given, lens))
 
 
 def refusal(error: Exception) -> dict[str, str]:
@@ -128,11 +131,19 @@ def _check_model(model: Model) -> None:
     model.check_predicts()
 
 
-def _check_length(model: Model, text: str) -> None:
-    n_tokens, most = len(model.to_ids(text)), _most(model)
-    if n_tokens > most:
+def _check_text(model: Model, text: str) -> None:
+    ids, most = model.to_ids(text).tolist(), _most(model)
+    if len(ids) > most:
         raise UnusablePrompt(
-            f"prompt too long: expected at most {most} tokens in the Lab, got {n_tokens}; shorten the text"
+            f"prompt too long: expected at most {most} tokens in the Lab, got {len(ids)}; shorten the text"
+        )
+    tokenizer = model.tokenizer
+    unknown = tokenizer.unk_token_id
+    # Where the mark for unknown words has other uses, no unknown word is turned into it.
+    if unknown in ids and unknown not in {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}:
+        raise UnusablePrompt(
+            f"prompt unusable: expected words that {shown(model.name)} knows, got {shown(text)}, whose token "
+            f"{ids.index(unknown)} is none of its vocabulary; write others, or take 'smollm2-135m'"
         )
 
 
@@ -156,7 +167,8 @@ def _lensed(model: Model, prompt: str, given: _Answer, lens: TunedLens | None) -
             "tuned lens refused: expected a trained lens, got none; train one in minutes with "
             "tlab.train_tuned_lens(model) and give it to tlab.lab.open(lens=…)"
         )
-    yield looking.lensed(model, prompt, lens=lens, **given)
+    yield None
+    return looking.lensed(model, prompt, lens=lens, **given)
 
 
 def _compared(model: Model, prompt: str, given: _Answer, _lens: TunedLens | None) -> _Steps:
@@ -165,7 +177,8 @@ def _compared(model: Model, prompt: str, given: _Answer, _lens: TunedLens | None
 
 def _at_once(function: Callable[..., _Answer]) -> Callable[..., _Steps]:
     def steps(model: Model, prompt: str, given: _Answer, _lens: TunedLens | None) -> _Steps:
-        yield function(model, prompt, **given)
+        yield None
+        return function(model, prompt, **given)
 
     return steps
 
@@ -177,7 +190,7 @@ def _growing(function: Callable[..., _Steps]) -> Callable[..., _Steps]:
     return steps
 
 
-_ANSWERS: dict[str, Callable[[Model, str, dict[str, Any], TunedLens | None], Iterator[dict[str, Any] | None]]] = {
+_ANSWERS: dict[str, Callable[[Model, str, dict[str, Any], TunedLens | None], _Steps]] = {
     "open": _opened,
     "flow": _at_once(looking.flowed),
     "part": _at_once(looking.zoomed),

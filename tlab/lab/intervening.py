@@ -5,7 +5,8 @@ Refuses: computing. Every number is one that a verb of tlab gave.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
 from tlab import metrics
 from tlab.errors import UnusableToken
@@ -21,7 +22,7 @@ from tlab.lab.looking import guesses
 from tlab.lab.said import said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     import pandas as pd
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tlab.models import Model
 
     _Answer = dict[str, Any]
+    _Steps = Generator[_Answer | None, None, _Answer]
+    _Method = Literal["zero", "mean", "resample"]
 
 __all__ = [
     "N_CONTROLS",
@@ -56,12 +59,12 @@ _LONGEST_AT_ONCE = 48
 _POSITIONS_AT_ONCE = 256
 
 
-def ablated(model: Model, prompt: str, *, parts: Sequence[str], method: Any, seed: int) -> Iterator[_Answer]:  # noqa: ANN401  checked
-    """Yield what ablating parts does; of a long prompt first without the controls."""
+def ablated(model: Model, prompt: str, *, parts: Sequence[str], method: _Method, seed: int) -> _Steps:
+    """Return what ablating parts does; of a long prompt, yield it first without the controls."""
     options: dict[str, Any] = {"method": method, "seed": seed, "compare_methods": False, "everywhere": True}
     if len(model.to_ids(prompt)) > _LONGEST_AT_ONCE:
         yield ablation_answer(ablate(model, prompt, list(parts), controls=0, **options))
-    yield ablation_answer(ablate(model, prompt, list(parts), controls=N_CONTROLS, **options))
+    return ablation_answer(ablate(model, prompt, list(parts), controls=N_CONTROLS, **options))
 
 
 def ablation_answer(found: AblationResult) -> _Answer:
@@ -89,14 +92,17 @@ def ablation_answer(found: AblationResult) -> _Answer:
     }
 
 
-def head_mapped(model: Model, prompt: str, *, method: Any, seed: int) -> Iterator[_Answer]:  # noqa: ANN401  checked
-    """Yield what ablating every head in turn does to the answer's logit, a few layers more each time."""
+def head_mapped(model: Model, prompt: str, *, method: _Method, seed: int) -> _Steps:
+    """Yield what ablating every head in turn does to the answer's logit, a few layers more each time; return all."""
     clean = predict(model, prompt, k=1)
     metric = metrics.logit(named(model, clean.frame))
     for swept in growing_ablation_sweep(
         model, prompt, metric=metric, method=method, seed=seed, positions_at_once=_POSITIONS_AT_ONCE
     ):
-        yield {"token": clean.token, "effect": digits(swept.changes), **said("head_map", swept.explain())}
+        found = {"token": clean.token, "effect": digits(swept.changes), **said("head_map", swept.explain())}
+        if not swept.is_complete:
+            yield found
+    return found
 
 
 def named(model: Model, likeliest: pd.DataFrame) -> str | int:
@@ -131,8 +137,8 @@ def patched(model: Model, prompt: str, *, corrupted: str, part: str, position: i
     }
 
 
-def patch_mapped(model: Model, prompt: str, *, corrupted: str, over: str) -> Iterator[_Answer]:
-    """Yield how much of the difference between two prompts every place carries, some places more each time."""
+def patch_mapped(model: Model, prompt: str, *, corrupted: str, over: str) -> _Steps:
+    """Yield how much of the difference between two prompts every place carries, some more each time; return all."""
     answers = [predict(model, text, k=1).token for text in (prompt, corrupted)]
     known = {
         "over": over,
@@ -148,7 +154,10 @@ def patch_mapped(model: Model, prompt: str, *, corrupted: str, over: str) -> Ite
         over=OVER[over],  # type: ignore[arg-type]
         positions_at_once=_POSITIONS_AT_ONCE,
     ):
-        yield {**known, "recovered": digits(swept.shares), **said("patch_map", swept.explain())}
+        found = {**known, "recovered": digits(swept.shares), **said("patch_map", swept.explain())}
+        if not swept.is_complete:
+            yield found
+    return found
 
 
 def direction(model: Model, *, toward: str, away: str, layer: int) -> SteeringVector:
@@ -163,11 +172,13 @@ def direction(model: Model, *, toward: str, away: str, layer: int) -> SteeringVe
     return steering_vector(model, toward, away, layer=layer)
 
 
-def steered(model: Model, prompt: str, *, toward: str, away: str, layer: int, coef: float) -> Iterator[_Answer]:
-    """Yield what a push does to the prediction, and then to the text, token by token."""
+def steered(model: Model, prompt: str, *, toward: str, away: str, layer: int, coef: float) -> _Steps:
+    """Yield what a push does to the prediction, and then to the text, token by token; return it with the losses."""
     vector = direction(model, toward=toward, away=away, layer=layer)
     for found in growing_steer(model, prompt, vector, coef=coef, max_new_tokens=N_NEW_TOKENS):
-        yield _steer_answer(found)
+        if math.isnan(found.steered_loss_nats):
+            yield _steer_answer(found)
+    return _steer_answer(found)
 
 
 def _steer_answer(found: SteerResult) -> _Answer:

@@ -24,7 +24,7 @@ from tlab.lab.digits import digits, row
 from tlab.lab.said import held, said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import pandas as pd
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tlab.models import Model
 
     _Answer = dict[str, Any]
+    _Steps = Generator[_Answer | None, None, _Answer]
 
 __all__ = [
     "compared",
@@ -46,6 +47,7 @@ __all__ = [
     "opened",
     "part_answer",
     "scored",
+    "silent",
     "zoomed",
 ]
 
@@ -54,12 +56,14 @@ _FIRST_NUMBERS = 16
 _LONGEST_AT_ONCE = 48
 
 
-def opened(model: Model, prompt: str, *, max_tokens: int) -> Iterator[_Answer]:
-    """Yield the first view; the lens' layers of a long prompt come one after the other."""
+def opened(model: Model, prompt: str, *, max_tokens: int) -> _Steps:
+    """Yield the first view of a long prompt with more and more of the lens' layers; return it when all are there."""
     for unfolded in growing_unfolding(model, prompt, k=_N_NEXT):
-        if unfolded.lens is None and len(unfolded.tokens) <= _LONGEST_AT_ONCE:
-            continue
-        yield _open_answer(model, unfolded, max_tokens)
+        is_complete = unfolded.lens is not None and unfolded.lens.frame["layer"].iloc[-1] == model.n_layers
+        if not is_complete:
+            is_long = len(unfolded.tokens) > _LONGEST_AT_ONCE
+            yield _open_answer(model, unfolded, max_tokens) if is_long else None
+    return _open_answer(model, unfolded, max_tokens)
 
 
 def _open_answer(model: Model, unfolded: Unfolding, max_tokens: int) -> _Answer:
@@ -246,16 +250,15 @@ def scored(model: Model) -> _Answer:
     return {"scores": scores, **said("heads", explain)}
 
 
-def compared(model: Model, prompt: str, *, other: str, max_tokens: int) -> Iterator[_Answer | None]:
-    """Yield nothing while each side is looked at, and the answer when both are."""
+def compared(model: Model, prompt: str, *, other: str, max_tokens: int) -> _Steps:
+    """Return both sides and what lies between them; while each is looked at, there is nothing to show."""
     sides = []
     for text in (prompt, other):
-        for side in opened(model, text, max_tokens=max_tokens):
-            last = side
-            yield None
-        sides.append(last)
+        steps = silent(opened(model, text, max_tokens=max_tokens))
+        sides.append((yield from steps))
+        yield None
     found = compare(model, prompt, other)
-    yield {
+    return {
         "a": sides[0],
         "b": sides[1],
         "pairs": [list(pair) for pair in found.pairs],
@@ -266,14 +269,24 @@ def compared(model: Model, prompt: str, *, other: str, max_tokens: int) -> Itera
     }
 
 
-def identified(model: Model, prompt: str) -> Iterator[_Answer]:
-    """Yield what must hold in this run, one identity after the other."""
+def silent(steps: _Steps) -> _Steps:
+    """Go through an answer's steps without showing what is there so far."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        yield None
+
+
+def identified(model: Model, prompt: str) -> _Steps:
+    """Yield what must hold in this run, one identity after the other; return all of them."""
     errors: dict[str, float] = {}
     for name, measure in (("attention rows sum to 1", _rows), ("parts sum to the logit", _sum)):
         errors[name] = measure(model, prompt)
         yield _identities(model, errors)
     errors["patching a run with itself changes nothing"] = _self_patch(model, prompt)
-    yield _identities(model, errors)
+    return _identities(model, errors)
 
 
 def _identities(model: Model, errors: dict[str, float]) -> _Answer:

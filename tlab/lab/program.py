@@ -6,7 +6,6 @@ Refuses: running an experiment; only a vector that a program needs is made.
 from __future__ import annotations
 
 import inspect
-import json
 from typing import TYPE_CHECKING, Any
 
 from tlab import archive, code, metrics
@@ -28,6 +27,7 @@ from tlab.lab.looking import n_scored
 from tlab.lab.said import said
 from tlab.manifest import Manifest, planned, verb_of
 from tlab.metrics import Metric
+from tlab.replay import subject_of
 from tlab.results import Result
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tlab.models import Model
 
-__all__ = ["coded", "manifest_of"]
+__all__ = ["coded", "manifest_of", "replay"]
 
 _Question = dict[str, Any]
 
@@ -54,8 +54,32 @@ def coded(model: Model, *, about: _Question, dialect: str) -> dict[str, Any]:
     else:
         program, kind = code.write(manifest, dialect, model), "code"
         explain = f"The experiment of tlab.{manifest.name} in plain code for {dialect}."
-    text = json.dumps(archive.encoded(manifest), ensure_ascii=False, sort_keys=True)
-    return {"dialect": dialect, "code": program, "manifest": text, **said(kind, explain)}
+    return {"dialect": dialect, "code": program, "manifest": archive.encoded(manifest), **said(kind, explain)}
+
+
+def replay(manifest: str, model: Model | None = None) -> Result:
+    """Do an experiment of the Lab again, from the manifest that it exports.
+
+    Args:
+        manifest: JSON text, the field `manifest` of the answer to a question for code.
+        model: the model to take; by default the one of that name is loaded.
+
+    Returns:
+        The result of the verb that the manifest names.
+
+    Raises:
+        DamagedResult: the text is no manifest, or names none of tlab's verbs.
+
+    Example:
+        >>> asked = {"ask": "open", "model": "smollm2-135m", "prompt": "The capital of France is"}
+        >>> code = answer(load, {"ask": "code", "about": asked, "dialect": "tlab"})
+        >>> replay(code["manifest"]).token
+        ' Paris'
+
+    """
+    noted = archive.decoded(manifest)
+    subject = subject_of(noted) if model is None else model
+    return verb_of(noted)(subject, **noted.arguments)
 
 
 def manifest_of(model: Model, question: _Question) -> Manifest:
