@@ -47,7 +47,7 @@ function headline(result: BeforeAfter, runs: Runs): HTMLElement {
       { class: "lab-headline-numbers" },
       el("span", { class: "lab-big", title: runs.before }, percent(result.clean_p)),
       el("span", { class: "lab-arrow", "aria-hidden": "true" }, "→"),
-      el("span", { class: "tl-hidden" }, " then "),
+      el("span", { class: "lab-hidden" }, " then "),
       el("span", { class: "lab-big", title: runs.after }, percent(result.patched_p)),
       el("span", { class: "lab-change" }, `${ARROWS[way]} ${WENT[way]}${way === "same" ? "" : `, ${points(change)}`}`),
     ),
@@ -69,7 +69,7 @@ export function changeTable(rows: readonly ChangeRow[], runs: Runs, followed: st
     const token = el("th", { scope: "row" }, el("code", { class: "lab-token" }, visible(row.token)));
     return el("tr", row.token === followed ? { "data-followed": true } : {}, token, barCell(row.before, "before", least.before), barCell(row.after, "after", least.after), changeCell(row));
   });
-  const caption = el("caption", { class: "tl-hidden" }, `Likeliest next tokens: ${runs.before}, and ${runs.after}`);
+  const caption = el("caption", { class: "lab-hidden" }, `Likeliest next tokens: ${runs.before}, and ${runs.after}`);
   return el("table", { class: "lab-changes" }, caption, el("thead", {}, head), el("tbody", {}, ...body));
 }
 

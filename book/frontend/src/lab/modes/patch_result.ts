@@ -79,6 +79,6 @@ function table(answer: PatchAnswer, where: string): HTMLElement {
     const isFollowed = row.token === answer.token;
     return el("tr", isFollowed ? { "data-followed": true } : {}, token, barCell(row.corrupted, "before", least.corrupted), barCell(row.patched, "after", least.patched), barCell(row.clean, "clean", least.clean));
   });
-  const caption = el("caption", { class: "tl-hidden" }, "Likeliest next tokens in the corrupted, the patched and the clean run");
+  const caption = el("caption", { class: "lab-hidden" }, "Likeliest next tokens in the corrupted, the patched and the clean run");
   return el("table", { class: "lab-changes", "data-before": "corrupted" }, caption, el("thead", {}, head), el("tbody", {}, ...rows));
 }

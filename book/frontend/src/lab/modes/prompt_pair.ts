@@ -35,7 +35,7 @@ export function tokenPair(clean: readonly string[], other: readonly string[], na
   const table = el(
     "table",
     { class: "lab-pair" },
-    el("caption", { class: "tl-hidden" }, `${names[0]} and ${names[1]}, token by token`),
+    el("caption", { class: "lab-hidden" }, `${names[0]} and ${names[1]}, token by token`),
     el(
       "tbody",
       {},
