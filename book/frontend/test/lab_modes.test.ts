@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { LabRefusal, type AnyAnswer } from "../src/lab/app_contract";
 import { decades } from "../src/lab/modes/curve";
@@ -75,6 +76,14 @@ test.each(MODES.map(({ name }) => name))("%s: without a kernel it says so and le
   expect(text(".lab-predict")).toMatch(/frozen/);
   press("Go live");
   expect(lab.seen.wentLive).toBe(1);
+});
+
+test.each(MODES.map(({ name }) => name))("%s: its words have definitions in the glossary", (name) => {
+  enter(name);
+  const glossary = readFileSync("../glossary.md", "utf8");
+  const terms = [...place.querySelectorAll(".lab-terms a")].map((each) => each.textContent ?? "");
+  expect(terms.length).toBeGreaterThan(1);
+  for (const term of terms) expect(glossary, term).toMatch(new RegExp(`^${term}$`, "m"));
 });
 
 describe("steering", () => {

@@ -71,7 +71,7 @@ export const firstPatch: Guide = {
 
 export const firstSteer: Guide = {
   name: "first-steer",
-  title: "First push",
+  title: "First steering",
   about: "Add a direction to the stream and watch the text change, and what that costs.",
   minutes: 6,
   prompt: CAPITAL,

@@ -8,7 +8,7 @@ import { signed, visible } from "../drawing/words";
 import { button, storedChoices } from "./asking";
 import { beforeAfter, controlStrip } from "./before_after";
 import { Bench, type AskedIn } from "./bench";
-import { columns, picture, step } from "./layout";
+import { columns, picture, step, terms } from "./layout";
 import { headName, toggled } from "./part_names";
 import { chips, choiceRow, partPicker } from "./part_picker";
 import { factsOf, headLabels, lastAsked, layerLabels } from "./run_facts";
@@ -69,6 +69,7 @@ class AblateMode {
       partPicker(lab, "Add", (part) => lab.select({ parts: toggled(lab.store.now.selection.parts.filter((each) => each !== part), part) }), signal),
       method,
       el("div", { class: "lab-row lab-resample" }, redraw),
+      terms(lab, "ablation", "zero ablation", "mean ablation", "resample ablation", "logit", "KL divergence"),
     );
     place.dataset["method"] = this.#method;
     this.#placeOf = place;

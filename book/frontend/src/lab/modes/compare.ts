@@ -7,7 +7,7 @@ import { guessBars, runBadge } from "../drawing/pictures";
 import { percent, visible } from "../drawing/words";
 import { button, storedChoices } from "./asking";
 import { Bench, type AskedIn } from "./bench";
-import { columns, step } from "./layout";
+import { columns, step, terms } from "./layout";
 import { headsMap, largestOf, lensMap, streamMap, writesMap } from "./maps";
 import { headName } from "./part_names";
 import { tokenPair, promptField } from "./prompt_pair";
@@ -52,7 +52,7 @@ class CompareMode {
       this.#other = prompt;
       this.#bench.refresh();
     }, this.signal, "other");
-    const choose = step(1, "Choose a second prompt", el("p", { class: "lab-soft" }, "First: ", el("q", {}, this.lab.asked().prompt)), field, ...this.#suggestions(field));
+    const choose = step(1, "Choose a second prompt", el("p", { class: "lab-soft" }, "First: ", el("q", {}, this.lab.asked().prompt)), field, ...this.#suggestions(field), terms(this.lab, "residual stream", "attention pattern", "KL divergence"));
     place.append(columns([choose, step(2, "Predict", this.#bench.predicting)], [step(3, "Compare", this.#bench.outcome)]), this.#views);
   }
 

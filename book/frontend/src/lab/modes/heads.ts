@@ -8,7 +8,7 @@ import { plain } from "../drawing/words";
 import { button } from "./asking";
 import { Bench } from "./bench";
 import { HEAD_THRESHOLD } from "./forecasts";
-import { step } from "./layout";
+import { step, terms } from "./layout";
 import { headsMap } from "./maps";
 import { headName } from "./part_names";
 import { choiceRow } from "./part_picker";
@@ -65,7 +65,7 @@ class HeadsMode {
   }
 
   mount(place: HTMLElement): void {
-    place.append(step(1, "Predict", this.#bench.predicting), el("div", { class: "lab-right lab-columns-one" }, step(2, "Compare", this.#bench.outcome)));
+    place.append(step(1, "Predict", this.#bench.predicting, terms(this.lab, "induction head", "previous-token head", "duplicate-token head", "attention pattern")), el("div", { class: "lab-right lab-columns-one" }, step(2, "Compare", this.#bench.outcome)));
   }
 
   #counted(answer: HeadsAnswer): string {

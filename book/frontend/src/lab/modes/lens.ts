@@ -8,7 +8,7 @@ import { storedChoices } from "./asking";
 import { Bench, type AskedIn } from "./bench";
 import { rankCurve } from "./curve";
 import { settledAt } from "./forecasts";
-import { step } from "./layout";
+import { step, terms } from "./layout";
 import { lensMap, streamLabels } from "./maps";
 import { choiceRow } from "./part_picker";
 import { lastAsked } from "./run_facts";
@@ -55,7 +55,7 @@ class LensMode {
       this.#bench.refresh();
     }, this.signal);
     place.append(
-      el("div", { class: "lab-columns lab-over" }, step(1, "Choose a lens", kinds), step(2, "Predict", this.#bench.predicting)),
+      el("div", { class: "lab-columns lab-over" }, step(1, "Choose a lens", kinds, terms(this.lab, "logit lens", "tuned lens", "residual stream")), step(2, "Predict", this.#bench.predicting)),
       el("div", { class: "lab-right lab-columns-one" }, step(3, "Compare", this.#bench.outcome)),
     );
   }

@@ -8,7 +8,7 @@ import { alignmentText } from "./aligning";
 import { storedChoices } from "./asking";
 import { Bench, type AskedIn } from "./bench";
 import { percentOfWay } from "./forecasts";
-import { columns, step } from "./layout";
+import { columns, step, terms } from "./layout";
 import { headName, nameOf, readPart, type PartKind } from "./part_names";
 import { labelled, partPicker } from "./part_picker";
 import { PatchMap } from "./patch_map";
@@ -68,7 +68,7 @@ class PatchMode {
     place.append(
       columns(
         [
-          step(1, "Choose two prompts", el("p", { class: "lab-soft" }, "Clean: ", el("q", {}, lab.asked().prompt)), field, this.#pair),
+          step(1, "Choose two prompts", el("p", { class: "lab-soft" }, "Clean: ", el("q", {}, lab.asked().prompt)), field, this.#pair, terms(lab, "activation patching", "clean run", "corrupted run", "patched run", "logit difference")),
           step(2, "Choose a place", this.#chosen, picker, labelled("at position", this.#at)),
           step(3, "Predict", this.#bench.predicting),
         ],

@@ -6,7 +6,7 @@ import type { SteerAnswer } from "../contract";
 import { plain } from "../drawing/words";
 import { button, storedChoices } from "./asking";
 import { Bench, type AskedIn } from "./bench";
-import { columns, step } from "./layout";
+import { columns, step, terms } from "./layout";
 import { choiceRow, labelled } from "./part_picker";
 import { factsOf, lastAsked } from "./run_facts";
 import { quoted, resultText } from "./sentences";
@@ -72,7 +72,7 @@ class SteerMode {
     if (stored.length > 0) dose.append(el("p", { class: "lab-soft" }, "Strengths with a stored answer:"), el("div", { class: "lab-row", "data-tour": "stored-strengths" }, ...stored));
     place.append(
       columns(
-        [step(1, "Choose a direction", from, wide(labelled("toward", this.#toward)), wide(away), el("div", { class: "lab-row" }, swap)), dose, step(3, "Predict", this.#bench.predicting)],
+        [step(1, "Choose a direction", from, wide(labelled("toward", this.#toward)), wide(away), el("div", { class: "lab-row" }, swap), terms(lab, "steering vector", "residual stream", "KL divergence")), dose, step(3, "Predict", this.#bench.predicting)],
         [step(4, "Compare", this.#bench.outcome)],
       ),
     );
