@@ -36,7 +36,7 @@ function valuesOf({ answer }: Entry): ReadonlyMap<string, string> {
 }
 
 export function besides(a: Entry, b: Entry): HTMLElement {
-  const head = el("tr", {}, el("th", { scope: "col" }, ""), el("th", { scope: "col" }, a.name), el("th", { scope: "col" }, b.name));
+  const head = el("tr", {}, el("td", {}), el("th", { scope: "col" }, a.name), el("th", { scope: "col" }, b.name));
   const rows = pairRows(a, b).map(({ words, a: left, b: right }) => {
     const differs = left === right ? {} : { "data-changed": true };
     return el("tr", differs, el("th", { scope: "row" }, words), el("td", {}, left), el("td", {}, right));

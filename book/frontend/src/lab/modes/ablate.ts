@@ -131,7 +131,7 @@ class AblateMode {
       return el("tr", isOther ? { "data-changed": true } : {}, el("th", { scope: "row" }, el("code", {}, visible(token.text))), ...cells, el("td", {}, isOther ? "≠ changed" : "same"));
     });
     const others = rows.filter((row) => row.dataset["changed"] !== undefined).length;
-    const head = el("tr", {}, ...["after", "before", "now", ""].map((words) => el("th", { scope: "col" }, words)));
+    const head = el("tr", {}, ...["after", "before", "now", "compared"].map((words) => el("th", { scope: "col" }, words)));
     const table = el("table", { class: "lab-numbers" }, el("thead", {}, head), el("tbody", {}, ...rows));
     return el("details", { class: "lab-more" }, el("summary", {}, `The first guess after every token: ${others === 0 ? "none" : others} changed`), table);
   }

@@ -117,11 +117,11 @@ class HeadsMode {
       const look = button(headName(layer, head), () => this.#look(layer, head), this.signal);
       look.classList.add("lab-pick");
       const off = button("turn off", () => this.#turnOff(layer, head), this.signal);
-      off.setAttribute("aria-label", `Turn ${headName(layer, head)} off: goes to Ablate`);
+      off.setAttribute("aria-label", `turn off ${headName(layer, head)}, in Ablate`);
       return el("tr", {}, el("th", { scope: "row" }, look), el("td", { class: "lab-number" }, plain(score)), el("td", {}, off));
     });
     const more = found.length > 40 ? [el("p", { class: "lab-soft" }, `and ${found.length - 40} more`)] : [];
-    const head = el("tr", {}, ...["head", "score", ""].map((words) => el("th", { scope: "col" }, words)));
+    const head = el("tr", {}, ...["head", "score", "next"].map((words) => el("th", { scope: "col" }, words)));
     this.#list.replaceChildren(el("h5", {}, this.#counted(answer)), el("table", { class: "lab-numbers" }, el("thead", {}, head), el("tbody", {}, ...rows)), ...more);
   }
 

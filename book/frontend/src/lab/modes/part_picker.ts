@@ -31,7 +31,7 @@ export function chips(lab: LabHost, empty: string, signal: AbortSignal): HTMLEle
   const chip = (part: Part): HTMLElement => {
     const remove = button(part, () => lab.select({ parts: toggled(lab.store.now.selection.parts, part) }), signal);
     remove.classList.add("lab-pick");
-    remove.setAttribute("aria-label", `${partWords(part)}: take it out`);
+    remove.setAttribute("aria-label", `${part}: take it out (${partWords(part)})`);
     remove.append(el("span", { "aria-hidden": "true" }, " ×"));
     return el("li", {}, remove);
   };
