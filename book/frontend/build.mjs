@@ -76,7 +76,7 @@ const STEPS = [
   ["with the chat", ["chat.js"], null],
   ["with a search", ["finder.js"], 100],
   ["with a live formula", ["formulas.js"], 85],
-  ["with a Lab", ["lab.js"], 60],
+  ["with a Lab", ["lab.js"], 75],
 ];
 const OTHERS = ["page.css", "widgets.css", "lab.css", "frame.html", "vendor/katex/katex.css", "vendor/plotly-cartesian.min.js"];
 

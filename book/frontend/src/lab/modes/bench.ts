@@ -154,6 +154,8 @@ export class Bench<A extends Question["ask"]> {
     const place = el("div", { class: "lab-result" });
     this.outcome.replaceChildren(...this.#verdict(question, experiment), place, answerText(answer as never, experiment.by, experiment.took_ms));
     this.spec.draw(place, answer, question);
+    // On a phone the outcome may have come where nobody looks.
+    if (this.outcome.getBoundingClientRect().top > window.innerHeight) this.outcome.scrollIntoView?.({ block: "nearest" });
     this.lab.announce(this.spec.said(answer, question));
   }
 

@@ -72,7 +72,7 @@ function controlWords(controls: readonly number[]): HTMLElement[] {
 function table(answer: PatchAnswer, where: string): HTMLElement {
   const badges = [runBadge("corrupted"), runBadge("patched", `patched run: ${where}`), runBadge("clean")];
   const head = el("tr", {}, el("th", { scope: "col" }, "Next token"), ...badges.map((badge) => el("th", { scope: "col" }, badge)));
-  const shown = threeRows(answer);
+  const shown = threeRows(answer).map((row) => (row.token === answer.token ? { ...row, patched: answer.patched_p, clean: answer.clean_p } : row));
   const least = { corrupted: leastOf(shown.map(({ corrupted }) => corrupted)), patched: leastOf(shown.map(({ patched }) => patched)), clean: leastOf(shown.map(({ clean }) => clean)) };
   const rows = shown.map((row) => {
     const token = el("th", { scope: "row" }, el("code", { class: "lab-token" }, visible(row.token)));
