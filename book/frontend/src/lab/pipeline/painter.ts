@@ -142,8 +142,8 @@ function paintFlow({ pen, plan, scene, palette }: Sheet, layer: number): void {
   pen.strokeStyle = palette.accent;
   for (const { from, weight } of linesOf(scene.flow, layer, LEAST_FLOW)) {
     const y = rowMiddle(plan, from);
-    pen.globalAlpha = before * Math.min(0.85, 0.2 + 0.8 * weight);
-    pen.lineWidth = Math.min(7, 0.6 + 7 * weight);
+    pen.globalAlpha = before * Math.min(0.8, 0.2 + 0.6 * weight);
+    pen.lineWidth = Math.min(5, 0.6 + 4.5 * weight);
     pen.beginPath();
     pen.moveTo(left, y);
     pen.bezierCurveTo(left + plan.block * 0.55, y, right - plan.block * 0.35, to, right, to);

@@ -21,8 +21,9 @@ export class Start {
 
   constructor(private readonly lab: Lab, private readonly signal: AbortSignal) {
     const form = el("form", { class: "lab-form" }, this.#model, this.#prompt, this.#open);
-    const aside = el("div", { class: "lab-aside" }, this.#connection, this.bar);
-    this.element = el("header", { class: "lab-start" }, el("div", { class: "lab-start-row" }, form, aside), this.#examples, this.#problem);
+    const first = el("div", { class: "lab-start-row" }, form, this.#connection);
+    const second = el("div", { class: "lab-start-row" }, this.#examples, this.bar);
+    this.element = el("header", { class: "lab-start" }, first, second, this.#problem);
     form.addEventListener("submit", (event) => this.#submit(event), { signal });
     this.#prompt.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.#prompt.addEventListener("input", () => this.#grow(), { signal });
