@@ -127,11 +127,11 @@ def _shown(token: str) -> str:
 
 
 def _mode(argument: str | None) -> str:
-    return directives.choice(argument, _MODES)
+    return str(directives.choice(argument, _MODES))
 
 
 def _part(argument: str | None) -> str:
-    part = directives.unchanged_required(argument or "").strip()
+    part = str(directives.unchanged_required(argument or "")).strip()
     if not _PART.fullmatch(part):
         message = f"expected a part such as L3H4, L3.mlp, L3 or embed, got {part!r}"
         raise ValueError(message)

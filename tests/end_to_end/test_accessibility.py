@@ -27,6 +27,7 @@ AXE = Path(__file__).parents[2] / "book" / "frontend" / "node_modules" / "axe-co
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PAGES = {
     "front": "index.html",
+    "lab": "lab.html",
     "lesson": "lessons/tour.html",
     "second lesson": "lessons/ablation.html",
     "how-to": "book/how-to/logit_lens.html",

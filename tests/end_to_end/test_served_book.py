@@ -30,7 +30,7 @@ def run_live(cell: Locator) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "lessons/tour.html", "lessons/ablation.html", "book/glossary.html", "book/errors.html"]
+    ["", "lab.html", "lessons/tour.html", "lessons/ablation.html", "book/glossary.html", "book/errors.html"]
     + [
         f"kb/documents/{name}.html"
         for name in (
