@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Entry, LabNow } from "../src/lab/app_contract";
 import type { LabState, Question } from "../src/lab/contract";
+import { experimentJson } from "../src/lab/export_data";
 import { historyBar } from "../src/lab/history_bar";
 import { cleanName, compareAnswers, modeOf, removed, renamed, replayWords, returnTo } from "../src/lab/history_list";
-import { linkText, readLink, stateOf } from "../src/lab/history_link";
+import { linkText, readExperiment, readLink, stateOf } from "../src/lab/history_link";
 import { pairRows } from "../src/lab/history_pair";
 import { historyPanel } from "../src/lab/history_panel";
 import { cleanQuestion } from "../src/lab/history_shapes";
@@ -84,6 +85,31 @@ describe("permalinks", () => {
     const { now } = stage().store;
     expect(stateOf({ ...now, baseline: null })).toBeNull();
     expect(stateOf({ ...now, mode: "steer" })).toMatchObject({ ...ASKED, mode: "steer", history: [] });
+  });
+});
+
+describe("an experiment as JSON", () => {
+  test.each(QUESTIONS)("$ask can be exported and opened again", (question) => {
+    const text = experimentJson({ name: "Mine", question, predicted: "same", answer: answerTo(question) });
+    expect(readExperiment(text)).toEqual({ kind: "state", state: { ...ASKED, mode: "look", position: null, part: null, history: [{ name: "Mine", question, predicted: "same" }] } });
+  });
+
+  test.each([["{", /expected an object/], ['{"format": "other"}', /tlab-lab-experiment/], ['{"format": "tlab-lab-experiment", "version": 2}', /only version/], ['{"format": "tlab-lab-experiment", "version": 1, "name": "a", "predicted": "", "question": {"ask": "open"}}', /an experiment/]])("%s is a sentence", (text, says) => {
+    const read = readExperiment(text);
+    expect(read.kind === "wrong" && read.message).toMatch(says);
+  });
+
+  test("pasted, it is run again and stands beside the others", async () => {
+    const lab = stage();
+    historyBar.mount(place, lab, leaving.signal);
+    await lab.run({ ...ASKED, ask: "heads" }, "");
+    const field = place.querySelector<HTMLInputElement>("form input");
+    if (field) field.value = experimentJson({ name: "Mine", question: OFF, predicted: "", answer: null });
+    place.querySelector("form")?.requestSubmit();
+    await settle();
+    await settle();
+    expect(lab.store.now.experiment).toMatchObject({ kind: "done", question: OFF });
+    expect(lab.store.now.history).toMatchObject([{ name: "Scores of all heads" }, { name: "Mine" }]);
   });
 });
 
@@ -183,7 +209,7 @@ describe("taking up a link", () => {
     if (field) field.value = "hello";
     place.querySelector("form")?.requestSubmit();
     await settle();
-    expect(place.textContent).toMatch(/no link to a Lab/);
+    expect(place.textContent).toMatch(/neither a link/);
   });
 
   test("copying gives the text, or shows it where the browser does not allow it", async () => {

@@ -20,7 +20,7 @@ interface Grid {
 
 const FONT = "font-family='system-ui, sans-serif'";
 const ENDS = { negative: "#2166ac", positive: "#b5501b", zero: "#efece5", strong: "#14506f" } as const;
-const INK = { text: "#24272c", muted: "#595f69", paper: "#ffffff", clean: "#3d6c9c", patched: "#b9650c", corrupted: "#7a5c9a" } as const;
+const INK = { text: "#24272c", muted: "#595f69", paper: "#ffffff", clean: "#3d6c9c", patched: "#975006", corrupted: "#7a5c9a" } as const;
 
 /** The picture of an experiment, or null where there is nothing to draw. */
 export function svgOf(entry: Entry): string | null {

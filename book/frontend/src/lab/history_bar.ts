@@ -4,9 +4,14 @@ import { el } from "../dom";
 import type { LabHost, LabPanel } from "./app_contract";
 import type { LabState } from "./contract";
 import { returnTo } from "./history_list";
-import { linkText, readLink, stateOf } from "./history_link";
+import { linkText, readExperiment, readLink, stateOf, type Read } from "./history_link";
 import { momentOf, Trail, type Moment } from "./history_trail";
 import { button } from "./modes/asking";
+
+const NO_LINK: Read = { kind: "none" };
+
+/** The largest map of a long prompt is far smaller. */
+const LARGEST_BYTES = 20_000_000;
 
 export const historyBar: LabPanel = {
   name: "steps",
@@ -86,9 +91,19 @@ class Bar {
       event.preventDefault();
       void this.#takeUp(paste.value, true);
     }, { signal });
+    const file = el("input", { type: "file", accept: ".json,application/json", "aria-label": "An experiment as a JSON file" });
+    file.addEventListener("change", () => void this.#openFile(file), { signal });
     const copy = button("Copy the link", () => void this.#copy(), signal, true);
-    const inside = el("div", { class: "lab-menu-inside" }, el("p", {}, "A link holds prompt, mode and the history of experiments. It holds no numbers: they are computed again."), el("div", { class: "lab-row" }, copy), this.#says, el("p", {}, "Or take one up:"), form);
+    const inside = el("div", { class: "lab-menu-inside" }, el("p", {}, "A link holds prompt, mode and the history of experiments. It holds no numbers: they are computed again."), el("div", { class: "lab-row" }, copy), this.#says, el("p", {}, "Or take one up; an experiment that was exported as JSON is run again and can then be compared:"), form, file);
     return el("details", { class: "lab-menu", "data-tour": "share" }, el("summary", { class: "lab-button" }, "Link"), inside);
+  }
+
+  async #openFile(input: HTMLInputElement): Promise<void> {
+    const [chosen] = input.files ?? [];
+    if (!chosen) return;
+    if (chosen.size > LARGEST_BYTES) return this.#fail(`${chosen.name} is too large for an experiment: expected at most ${LARGEST_BYTES / 1_000_000} MB.`);
+    await this.#takeUp(await chosen.text(), true);
+    input.value = "";
   }
 
   async #copy(): Promise<void> {
@@ -107,10 +122,14 @@ class Bar {
   }
 
   async #takeUp(text: string, isAsked = false): Promise<void> {
-    const read = readLink(text);
+    const experiment = isAsked ? readExperiment(text) : NO_LINK;
+    const read = experiment.kind === "none" ? readLink(text) : experiment;
     if (read.kind === "wrong") return this.#fail(read.message);
-    if (read.kind === "none") return isAsked ? this.#fail("This is no link to a Lab: it begins with “lab=” or has “#lab=” in it.") : undefined;
+    if (read.kind === "none") return isAsked ? this.#fail("This is neither a link to a Lab, with “lab=” in it, nor an experiment as JSON.") : undefined;
+    // An experiment comes to those that are there, to be compared; a link is a history of its own.
+    const kept = experiment.kind === "none" ? [] : this.lab.store.now.history;
     await this.#restore(read.state);
+    if (kept.length > 0) this.lab.store.update({ history: [...kept, ...this.lab.store.now.history] });
   }
 
   async #restore(state: LabState): Promise<void> {

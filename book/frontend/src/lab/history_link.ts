@@ -2,7 +2,7 @@
 
 import type { LabNow } from "./app_contract";
 import type { LabState, Question } from "./contract";
-import { checkedState } from "./history_shapes";
+import { checkedExperiment, checkedState } from "./history_shapes";
 import { isObject } from "./sources/shapes";
 
 export const PREFIX = "lab=";
@@ -11,6 +11,23 @@ export const PREFIX = "lab=";
 const LONGEST = 60_000;
 
 export type Read = { readonly kind: "none" } | { readonly kind: "state"; readonly state: LabState } | { readonly kind: "wrong"; readonly message: string };
+
+/** Reads an experiment that was exported as JSON, as a state with this one experiment. */
+export function readExperiment(text: string): Read {
+  if (!text.trimStart().startsWith("{")) return { kind: "none" };
+  const entry = checkedExperiment(parsed(text));
+  if (typeof entry === "string") return { kind: "wrong", message: `This experiment cannot be opened (${entry}). Take a file that the Lab itself exported as JSON.` };
+  const { model, prompt } = entry.question;
+  return { kind: "state", state: { model, prompt, mode: "look", position: null, part: null, history: [entry] } };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
 
 /** What is shown now, as a state; null before the first prompt was answered. */
 export function stateOf(now: LabNow): LabState | null {

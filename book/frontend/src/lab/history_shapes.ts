@@ -64,7 +64,21 @@ export function cleanQuestion(question: Question): Question {
   return Object.fromEntries(fields.map((field) => [field, (question as unknown as Record<string, unknown>)[field]])) as unknown as Question;
 }
 
+function oneOfOne(value: unknown, path: string): string | null {
+  return value === 1 ? null : `${path}: expected 1, the only version there is`;
+}
+
 const ENTRY = record({ name: bounded(LONGEST.name), question: questionShape, predicted: bounded(40, true) });
+
+/** An exported experiment's question, name and prediction, or the first thing that is wrong with it. Its numbers are asked anew. */
+export function checkedExperiment(raw: unknown): LabState["history"][number] | string {
+  const problem = EXPERIMENT(raw, "experiment");
+  if (problem !== null) return problem;
+  const { name: called, question, predicted } = raw as LabState["history"][number];
+  return { name: called, question: cleanQuestion(question), predicted };
+}
+
+const EXPERIMENT = record({ format: oneOf("tlab-lab-experiment"), version: oneOfOne, name: bounded(LONGEST.name), question: questionShape, predicted: bounded(40, true) });
 
 const STATE = record({ model: name, prompt, mode: oneOf(...MODES), position: orNull(whole), part: orNull(part), history: list(ENTRY) });
 
