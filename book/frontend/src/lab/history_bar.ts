@@ -129,7 +129,8 @@ class Bar {
     // An experiment comes to those that are there, to be compared; a link is a history of its own.
     const kept = experiment.kind === "none" ? [] : this.lab.store.now.history;
     await this.#restore(read.state);
-    if (kept.length > 0) this.lab.store.update({ history: [...kept, ...this.lab.store.now.history] });
+    // A prompt that could not be opened leaves everything as it was.
+    if (kept.length > 0 && this.lab.store.now.history !== kept) this.lab.store.update({ history: [...kept, ...this.lab.store.now.history] });
   }
 
   async #restore(state: LabState): Promise<void> {

@@ -79,7 +79,7 @@ export function leastOf(listed: readonly (number | null)[]): number {
 }
 
 export function barCell(p: number | null, side: "before" | "after" | "clean", least: number): HTMLElement {
-  if (p === null) return el("td", { class: "lab-bar-cell" }, el("span", { class: "lab-number lab-soft" }, `below ${percent(least)}`));
+  if (p === null) return el("td", { class: "lab-bar-cell" }, el("span", { class: "lab-number lab-soft" }, percent(least).startsWith("<") ? percent(least) : `below ${percent(least)}`));
   const bar = el("span", { class: "lab-cell-bar", "data-side": side, "aria-hidden": "true" });
   bar.style.setProperty("--p", String(Math.min(1, Math.max(0, p))));
   return el("td", { class: "lab-bar-cell" }, bar, el("span", { class: "lab-number" }, percent(p)));
