@@ -43,19 +43,21 @@ export type Target =
 const LETTER = 7.3;
 export const EMBED = 46;
 export const END = 46;
-const NARROWEST = 21;
+/** A finger needs more than a pointer. */
+const NARROWEST = { phone: 24, else: 17 };
+const PHONE = 500;
 export const WIDEST = 150;
 const GAP = 10;
 
 /** The width of a block at which everything is in sight, but never so narrow that nothing can be read. */
 export function fittingBlock(sizes: Sizes, room: number): number {
   const blocks = room - gutterOf(sizes, room) - EMBED - END;
-  return Math.min(WIDEST, Math.max(NARROWEST, blocks / Math.max(1, sizes.layers)));
+  return Math.min(WIDEST, Math.max(room < PHONE ? NARROWEST.phone : NARROWEST.else, blocks / Math.max(1, sizes.layers)));
 }
 
 export function gutterOf({ longestToken }: Sizes, room: number): number {
-  const most = room < 500 ? 74 : 118;
-  return Math.min(most, Math.max(room < 500 ? 66 : 88, 18 + LETTER * longestToken));
+  const most = room < PHONE ? 74 : 118;
+  return Math.min(most, Math.max(room < PHONE ? 66 : 88, 18 + LETTER * longestToken));
 }
 
 export function planOf(sizes: Sizes, room: number, block: number): Plan {
