@@ -58,8 +58,10 @@ export class Lab implements LabHost {
     return this.promptsOf(this.store.now.baseline?.model ?? this.models[0] ?? "");
   }
 
+  /** Prompts with stored answers; where none are stored, some that are worth a look with a kernel. */
   promptsOf(model: string): readonly string[] {
-    return this.#source.frozen?.entries.filter((entry) => entry.model === model).map((entry) => entry.prompt) ?? [];
+    const stored = this.#source.frozen?.entries.filter((entry) => entry.model === model).map((entry) => entry.prompt) ?? [];
+    return stored.length === 0 && this.#source.live ? EXAMPLES : stored;
   }
 
   ask<Q extends Question>(question: Q, signal: AbortSignal, onPart?: (soFar: Answers[Q["ask"]]) => void): Promise<Answers[Q["ask"]]> {
@@ -215,7 +217,14 @@ export class Lab implements LabHost {
   }
 }
 
-const FALLBACK_PROMPT = "The cat sat on the mat. The cat sat on the";
+const EXAMPLES = [
+  "The capital of France is",
+  "The cat sat on the mat. The cat sat on the",
+  "When Mary and John went to the store, John gave a drink to",
+  "The opposite of hot is",
+  "def add(a, b):\n    return a +",
+];
+const FALLBACK_PROMPT = "The capital of France is";
 
 /** Whatever was thrown, as a sentence for the reader. */
 export function refusalFrom(thrown: unknown): Refusal {

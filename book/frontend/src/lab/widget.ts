@@ -20,6 +20,7 @@ export default {
       startKernel: null,
       term: (_: string, words: string) => el("span", {}, words),
     };
+    place.classList.add("lab-alone");
     mountLab(place, surroundings, parseState(model.get("state")), gone.signal);
     return () => gone.abort(new LabRefusal({ message: "This Lab was closed.", code: "closed" }));
   },

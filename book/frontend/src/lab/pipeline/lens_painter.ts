@@ -43,7 +43,7 @@ function paintBar({ pen, plan, scene, palette }: Sheet, reading: number, x: numb
   pen.font = `${plan.block < 30 ? 9 : 10}px ${SANS}`;
   pen.textAlign = "center";
   pen.textBaseline = "alphabetic";
-  const words = fitting(pen, percent(p), plan.block, false) ?? fitting(pen, percent(p).replace(/\..*%/, "%"), plan.block, false);
+  const words = fitting(pen, percent(p), plan.block + 2, false) ?? fitting(pen, percent(p).replace(/\..*%/, "%"), plan.block + 2, false);
   if (words) pen.fillText(words, x, top + height - Math.max(tall(p), tall(answer)) - 3);
 }
 
