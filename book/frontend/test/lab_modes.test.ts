@@ -5,6 +5,7 @@ import { decades } from "../src/lab/modes/curve";
 import { headsAbove } from "../src/lab/modes/heads";
 import { settledText } from "../src/lab/modes/lens";
 import { MODES } from "../src/lab/modes/modes";
+import { gentlest, reachOf } from "../src/lab/modes/steer";
 import { damageWord } from "../src/lab/modes/steer_result";
 import { strongestCells } from "../src/lab/modes/strongest";
 import { answerTo, settle, stage, type Stage, type Staging } from "./lab_stage";
@@ -105,7 +106,7 @@ describe("steering", () => {
     expect(text(".lab-steered")).toMatch(/more than 3 random directions/);
   });
 
-  test.each([["toward", "", /Type a sentence/], ["away", "I love this", /same/], ["coef", "0", /changes nothing/]])("%s as “%s” is a sentence", (field, value, says) => {
+  test.each([["toward", "", /Type a text/], ["away", "I love this", /same/], ["coef", "0", /changes nothing/]])("%s as “%s” is a sentence", (field, value, says) => {
     enter("steer");
     type(field, value);
     expect(text(".lab-missing")).toMatch(says);
@@ -120,7 +121,18 @@ describe("steering", () => {
     press("Skip and run");
     await settle();
     expect(text(".lab-numbers caption")).toBe("Strengths tried so far");
-    expect([...place.querySelectorAll(".lab-numbers tbody th")].map((cell) => cell.textContent)).toEqual(["2.0", "4.0"]);
+    expect([...place.querySelectorAll(".lab-numbers tbody th")].map((cell) => cell.textContent)).toEqual(["1.0", "4.0"]);
+  });
+
+  test("the slider reaches every stored strength, and begins with the gentlest push forward", () => {
+    const stored = [-40, -20, 20, 40].map((coef) => ({ ask: "steer", model: "toy", prompt: "The capital of France is", toward: " Rome", away: " Paris", layer: 2, coef }) as const);
+    enter("steer", { stored });
+    const slider = place.querySelector<HTMLInputElement>("[data-tour=coef]");
+    expect([slider?.min, slider?.max, slider?.value]).toEqual(["-40", "40", "20"]);
+    expect([...place.querySelectorAll("[data-tour=stored-strengths] button")].map((each) => each.textContent)).toEqual(["−40.0", "−20.0", "+20.0", "+40.0"]);
+    expect(reachOf("sentences", [])).toEqual({ most: 8, step: 0.5 });
+    expect(reachOf("token", [])).toEqual({ most: 80, step: 1 });
+    expect(gentlest([])).toBeUndefined();
   });
 
   test("the cost has a word", () => {

@@ -153,6 +153,14 @@ describe("what the browser kept", () => {
   });
 });
 
+test("a guide takes the first of its prompts that can be opened", async () => {
+  const last = GUIDES.at(-1) as Guide;
+  const lab = enter({ who: (question) => (question.prompt === last.prompts[1] ? "frozen" : null) });
+  await begin(last);
+  expect(lab.store.now.baseline?.prompt).toBe(last.prompts[1]);
+  expect(card().hidden).toBe(false);
+});
+
 test("a paragraph falls into letters and terms", () => {
   expect(pieces("a [[logit lens]] and [[token|tokens]].")).toEqual([{ text: "a ", term: null }, { text: "logit lens", term: "logit lens" }, { text: " and ", term: null }, { text: "tokens", term: "token" }, { text: ".", term: null }]);
   expect(pieces("[[unclosed")).toEqual([{ text: "[[unclosed", term: null }]);

@@ -28,8 +28,8 @@ export interface Guide {
   readonly title: string;
   readonly about: string;
   readonly minutes: number;
-  /** null: whichever prompt is shown. */
-  readonly prompt: string | null;
+  /** The first of these that can be opened; none: whichever prompt is shown. */
+  readonly prompts: readonly string[];
   readonly steps: readonly Step[];
 }
 

@@ -4,7 +4,7 @@ import type { LabNow } from "./app_contract";
 import type { Guess, Part } from "./contract";
 import { percent, signed } from "./drawing/words";
 import { headName } from "./modes/part_names";
-import { movedText, quoted } from "./modes/sentences";
+import { directionOf, movedText, quoted, type Direction } from "./modes/sentences";
 import { strongestCells, type Cell } from "./modes/strongest";
 import { answerIn } from "./tour";
 
@@ -45,6 +45,12 @@ export function cellText(cell: Cell | null): string {
 export function offText(now: LabNow, part: Part): string | null {
   const answer = answerIn(now, "ablate", ({ parts }) => parts.length === 1 && parts[0] === part);
   return answer && `${quoted(answer.token)} ${movedText(answer.clean_p, answer.patched_p)}`;
+}
+
+/** Which way the answer's probability went without this part; "same" where that was not run. */
+export function offWay(now: LabNow, part: Part): Direction {
+  const answer = answerIn(now, "ablate", ({ parts }) => parts.length === 1 && parts[0] === part);
+  return answer ? directionOf(answer.patched_p - answer.clean_p) : "same";
 }
 
 /** The ablations of single heads that were made in this Lab, newest last. */

@@ -18,7 +18,7 @@ export const firstAblation: Guide = {
   title: "First ablation",
   about: "Turn one head off and see whether the answer needs it.",
   minutes: 6,
-  prompt: CAPITAL,
+  prompts: [CAPITAL],
   steps: [
     { kind: "see", title: "The question", at: ".lab-prediction", words: (now) => [`The model reads “${CAPITAL}” and expects ${topToken(now)}, with ${topPercent(now)}.`, "Many parts worked on this. Does the answer hang on any single one? To find out, one takes a part out and looks again: an [[ablation]]."] },
     { kind: "do", title: "Go to Ablate", at: ".lab-tab[data-mode=ablate]", words: () => ["Choose the tab Ablate. The picture stays; below it there is now what one needs to turn parts off."], until: (now) => now.mode === "ablate", help: { kind: "mode", mode: "ablate" } },
@@ -54,7 +54,7 @@ export const firstPatch: Guide = {
   title: "First patch",
   about: "Carry a piece of one run into another and see which piece brings the answer along.",
   minutes: 7,
-  prompt: CAPITAL,
+  prompts: [CAPITAL],
   steps: [
     { kind: "see", title: "The question", at: ".lab-prediction", words: (now) => [`After “${CAPITAL}” the model expects ${topToken(now)}. With “Italy” in the place of “France” it would expect another city.`, "Where inside does that one word make the difference? [[activation patching|Patching]] answers it: run both, then put one piece of the [[clean run]] into the [[corrupted run|corrupted one]]."] },
     { kind: "do", title: "Go to Patch", at: ".lab-tab[data-mode=patch]", words: () => ["Choose the tab Patch."], until: (now) => now.mode === "patch", help: { kind: "mode", mode: "patch" } },
@@ -74,11 +74,11 @@ export const firstSteer: Guide = {
   title: "First steering",
   about: "Add a direction to the stream and watch the text change, and what that costs.",
   minutes: 6,
-  prompt: CAPITAL,
+  prompts: [CAPITAL],
   steps: [
     { kind: "see", title: "The question", at: ".lab-prediction", words: (now) => [`The model expects ${topToken(now)} here. Can one change what it says without touching a single weight?`, "If a direction in the [[residual stream]] stands for something, adding it should make the text more like that: [[steering vector|steering]]."] },
     { kind: "do", title: "Go to Steer", at: ".lab-tab[data-mode=steer]", words: () => ["Choose the tab Steer."], until: (now) => now.mode === "steer", help: { kind: "mode", mode: "steer" } },
-    { kind: "see", title: "Where the direction comes from", at: "[data-tour=toward]", words: () => ["Two sentences that differ in one thing. The model reads both, and the stream at the end of the second is taken from that of the first: what is left is the direction."] },
+    { kind: "see", title: "Where the direction comes from", at: "[data-tour=toward]", words: () => ["Two texts that differ in one thing. The model reads both, and the stream at the end of the second is taken from that of the first: what is left is the direction. Between two single tokens it is the direction in which their answers differ."] },
     { kind: "predict", title: "Say what you expect, and push", at: ".lab-predict", words: (now) => [`Leave layer and strength as they are. What will become of ${topToken(now)}, and of the text?`], until: (now) => isRun(now, "steer"), help: RUN },
     {
       kind: "see", title: "What came", at: "[data-tour=texts]",

@@ -3,22 +3,31 @@
 import type { LabNow } from "./app_contract";
 import { percent, plain } from "./drawing/words";
 import { headName } from "./modes/part_names";
-import { klWord, nats, quoted } from "./modes/sentences";
+import { klWord, nats, quoted, type Direction } from "./modes/sentences";
 import { settledText } from "./modes/lens";
 import { strongestCells } from "./modes/strongest";
 import { answerIn, type Guide, type Help } from "./tour";
-import { ablatedHeads, cellName, inductionHeads, isRun, offText, topPercent, topToken } from "./tour_facts";
+import { ablatedHeads, cellName, inductionHeads, isRun, offText, offWay, topPercent, topToken } from "./tour_facts";
 
 const CAPITAL = "The capital of France is";
 const RUN: Help = { kind: "press", at: "[data-tour=skip], [data-tour=run]" };
+/** Nothing but the repetition tells the next word: here single induction heads can be missed. */
+const WORDS = "alpha tango kilo zulu alpha tango kilo";
 const CAT = "The cat sat on the mat. The cat sat on the";
+
+/** What a changed probability says about the head that is off. */
+const READINGS: Readonly<Record<Direction, string>> = {
+  down: "It fell, so the answer leans on this head. It did not fall to nothing? Then others do the same work: look at how many stand in the list.",
+  same: "It stayed, so others do the same work, or the answer comes another way: look at how many heads stand in the list.",
+  up: "It rose! On this prompt the head speaks for something else, and its score alone would not have told. That is why one measures.",
+};
 
 export const labTour: Guide = {
   name: "lab-tour",
   title: "Tour of the Lab",
   about: "What is where, in three minutes.",
   minutes: 3,
-  prompt: null,
+  prompts: [],
   steps: [
     { kind: "see", title: "Model and prompt", at: ".lab-form", words: () => ["Here you choose the model and type what it reads. Enter opens it. The examples below have stored answers: they work without a kernel."] },
     { kind: "see", title: "Tokens", at: ".lab-tokens", words: (now) => [`The model reads [[token|tokens]], here ${now.baseline?.answer.tokens.length ?? 0} of them. Choose one, with a click or the arrow keys: everything that speaks of a position then speaks of this one.`] },
@@ -49,7 +58,7 @@ export const firstComparison: Guide = {
   title: "First comparison",
   about: "Run the same model on two prompts and find where they part.",
   minutes: 5,
-  prompt: CAPITAL,
+  prompts: [CAPITAL],
   steps: [
     { kind: "see", title: "The question", at: ".lab-prediction", words: (now) => [`One word changes the answer ${topToken(now)} into another. Where in the model do the two runs part, and how far?`] },
     { kind: "do", title: "Go to Compare", at: ".lab-tab[data-mode=compare]", words: () => ["Choose the tab Compare."], until: (now) => now.mode === "compare", help: { kind: "mode", mode: "compare" } },
@@ -67,7 +76,7 @@ export const firstLogitLens: Guide = {
   title: "First logit lens",
   about: "Read what each layer would answer, and when the model settles.",
   minutes: 5,
-  prompt: CAPITAL,
+  prompts: [CAPITAL],
   steps: [
     { kind: "see", title: "The question", at: ".lab-prediction", words: (now) => [`At the end the model says ${topToken(now)}. When did it know?`, "The [[logit lens]] takes the [[residual stream]] after each layer and reads it as if it were the last."] },
     { kind: "do", title: "Go to Lens", at: ".lab-tab[data-mode=lens]", words: () => ["Choose the tab Lens."], until: (now) => now.mode === "lens", help: { kind: "mode", mode: "lens" } },
@@ -92,23 +101,23 @@ export const firstInductionHead: Guide = {
   title: "First induction head",
   about: "Find the heads that continue a repetition, and prove it by turning one off.",
   minutes: 6,
-  prompt: CAT,
+  prompts: [WORDS, CAT],
   steps: [
-    { kind: "see", title: "The question", at: ".lab-prediction", words: (now) => [`“${CAT}”: the model expects ${topToken(now)}, with ${topPercent(now)}. The sentence stood there before. Who looked back?`] },
+    { kind: "see", title: "The question", at: ".lab-prediction", words: (now) => [`“${now.baseline?.prompt ?? ""}”: the model expects ${topToken(now)}, with ${topPercent(now)}. All of it stood there before. Who looked back?`] },
     { kind: "do", title: "Go to Heads", at: ".lab-tab[data-mode=heads]", words: () => ["Choose the tab Heads."], until: (now) => now.mode === "heads", help: { kind: "mode", mode: "heads" } },
     { kind: "predict", title: "Say what you expect, and score them", at: ".lab-predict", words: () => ["An [[induction head]] looks at what came after the earlier occurrence of the same token. How many of them are there?"], until: (now) => isRun(now, "heads"), help: RUN },
     { kind: "see", title: "The list", at: "[data-tour=head-list]", words: (now) => [`The strongest are ${inductionHeads(now).map((cell) => `${cellName(cell)} (${plain(cell.value)})`).join(", ") || "not scored"}. The scores come from random tokens that are said twice: there is nothing in them to follow but the repetition.`] },
-    { kind: "do", title: "Look at one", at: "[data-tour=head-list]", words: (now) => [`Choose ${cellName(inductionHeads(now)[0] ?? null)} in the list. Its picture opens in Look, with its [[attention pattern]] on this sentence.`], until: (now) => now.selection.parts.includes(cellName(inductionHeads(now)[0] ?? null)), help: { kind: "parts", of: (now) => [cellName(inductionHeads(now)[0] ?? null)] } },
+    { kind: "do", title: "Look at one", at: "[data-tour=head-list]", words: (now) => [`Choose ${cellName(inductionHeads(now)[0] ?? null)} in the list. Its picture opens in Look, with its [[attention pattern]] on this prompt.`], until: (now) => now.selection.parts.includes(cellName(inductionHeads(now)[0] ?? null)), help: { kind: "parts", of: (now) => [cellName(inductionHeads(now)[0] ?? null)] } },
     { kind: "do", title: "Take it to Ablate", at: ".lab-tab[data-mode=ablate]", words: () => ["A score says where a head looks, not whether anything depends on it. Choose the tab Ablate: the head stays chosen."], until: (now) => now.mode === "ablate", help: { kind: "mode", mode: "ablate" } },
     { kind: "predict", title: "Say what you expect, and turn it off", at: ".lab-predict", words: (now) => [`${topToken(now)} has ${topPercent(now)}. And without ${cellName(inductionHeads(now)[0] ?? null)}?`], until: (now) => ablatedHeads(now).length > 0, help: RUN },
     {
       kind: "see", title: "What came", at: ".lab-outcome",
       words: (now) => {
         const part = ablatedHeads(now).at(-1) ?? "";
-        return [`Without ${part}: ${offText(now, part) ?? "not run yet"}.`, "If it moved little, others do the same work: look at how many heads stand in the list."];
+        return [`Without ${part}: ${offText(now, part) ?? "not run yet"}.`, READINGS[offWay(now, part)]];
       },
     },
-    { kind: "means", title: "What it means", words: () => ["Several heads share this skill, so that one may go and little changes. What is spread over many parts is missed by taking out one."] },
-    { kind: "next", title: "What to try next", words: () => ["Add the next two heads of the list and turn all three off together.", "Find the [[previous-token head|previous-token heads]] in the same tab: induction heads build on them. What does the sentence lose without those?"] },
+    { kind: "means", title: "What it means", words: () => ["A score says where a head looks; only the ablation says whether this answer depends on it, here, on this one prompt.", "Several heads share this skill. What is spread over many parts is missed, or only partly seen, by taking out one."] },
+    { kind: "next", title: "What to try next", words: () => ["Add the next two heads of the list and turn all three off together.", "Find the [[previous-token head|previous-token heads]] in the same tab: induction heads build on them. What is lost without those?"] },
   ],
 };

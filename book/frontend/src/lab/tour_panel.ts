@@ -65,10 +65,12 @@ class Tour {
   async #begin(guide: Guide, at: number): Promise<void> {
     this.#fold.open = false;
     const { baseline } = this.lab.store.now;
-    if (guide.prompt !== null && baseline && baseline.prompt !== guide.prompt) await this.lab.open(baseline.model, guide.prompt);
-    const shown = this.lab.store.now.baseline;
-    if (this.signal.aborted || !shown) return;
-    if (guide.prompt !== null && shown.prompt !== guide.prompt) return this.lab.announce(`The guide needs the prompt “${guide.prompt}”, which could not be opened here.`);
+    if (!baseline) return;
+    const { model } = baseline;
+    const prompt = guide.prompts.find((each) => each === baseline.prompt || this.lab.whoCan({ ask: "open", model, prompt: each }) !== null) ?? guide.prompts[0];
+    if (prompt !== undefined && baseline.prompt !== prompt) await this.lab.open(model, prompt);
+    if (this.signal.aborted) return;
+    if (prompt !== undefined && this.lab.store.now.baseline?.prompt !== prompt) return this.lab.announce(`The guide needs the prompt “${prompt}”, which could not be opened here.`);
     if (at === 0) this.lab.setMode("look");
     this.#go({ guide, at });
     this.#card.querySelector<HTMLElement>("h4")?.focus();
@@ -129,8 +131,8 @@ class Tour {
   #heard(): void {
     const walk = this.#walk;
     if (!walk) return;
-    const { prompt } = walk.guide;
-    if (prompt !== null && this.lab.store.now.baseline?.prompt !== prompt) return;
+    const { prompts } = walk.guide;
+    if (prompts.length > 0 && !prompts.includes(this.lab.store.now.baseline?.prompt ?? "")) return;
     const step = this.#step(walk);
     const isNowDone = isDone(step, this.lab.store.now);
     if (isNowDone === this.#wasDone && step.words(this.lab.store.now).join("\n") === this.#said) return this.#point(step, false);

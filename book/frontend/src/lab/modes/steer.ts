@@ -12,8 +12,20 @@ import { factsOf, lastAsked } from "./run_facts";
 import { quoted, resultText } from "./sentences";
 import { doses, steerResult, texts } from "./steer_result";
 
-/** Strengths beyond this take every model apart. */
-const MOST = 8;
+/** Strengths beyond this take every model apart; directions of the unembedding are far shorter than those between sentences. */
+const MOST = { sentences: 8, token: 80 } as const;
+
+/** What the slider reaches: all strengths that are stored, and at least those that make sense. */
+export function reachOf(from: From, stored: readonly number[]): { readonly most: number; readonly step: number } {
+  const most = Math.max(MOST[from], ...stored.map(Math.abs));
+  return { most: Math.ceil(most), step: most > 10 ? 1 : 0.5 };
+}
+
+/** Where to begin: the smallest push forward that is stored. */
+export function gentlest(stored: readonly AskedIn<"steer">[]): AskedIn<"steer"> | undefined {
+  const forward = stored.filter(({ coef }) => coef > 0).sort((a, b) => a.coef - b.coef);
+  return forward[0] ?? stored[0];
+}
 
 export const steer: LabMode = {
   name: "steer",
@@ -26,12 +38,13 @@ export const steer: LabMode = {
 type From = "sentences" | "token";
 
 const FROMS: readonly { readonly value: From; readonly words: string; readonly says: string }[] = [
-  { value: "sentences", words: "two sentences", says: "The stream at the end of the first minus that at the end of the second." },
+  { value: "sentences", words: "two texts", says: "The stream at the end of the first minus that at the end of the second; between two single tokens, the direction in which their answers differ." },
   { value: "token", words: "a token", says: "The direction that makes this token likelier, out of the unembedding. Words mostly begin with a space." },
 ];
 
 class SteerMode {
   #from: From;
+  readonly #shows: (() => void)[] = [];
   readonly #toward: HTMLInputElement;
   readonly #away: HTMLInputElement;
   readonly #layer: HTMLInputElement;
@@ -40,12 +53,13 @@ class SteerMode {
 
   constructor(private readonly lab: LabHost, private readonly signal: AbortSignal) {
     const { n_layers } = factsOf(lab);
-    const first = lastAsked(lab.store.now, "steer") ?? lab.frozenQuestions("steer")[0];
+    const first = lastAsked(lab.store.now, "steer") ?? gentlest(lab.frozenQuestions("steer"));
     this.#from = first?.away === "" ? "token" : "sentences";
     this.#toward = this.#text(first?.toward ?? "I love this", "toward");
     this.#away = this.#text(first?.away ?? "I hate this", "away");
     this.#layer = this.#range(0, n_layers - 1, 1, first?.layer ?? Math.floor(n_layers / 2), "layer");
-    this.#coef = this.#range(-MOST, MOST, 0.5, first?.coef ?? 2, "coef");
+    this.#coef = this.#range(0, 0, 1, 0, "coef");
+    this.#reach(first?.coef ?? 1);
     this.#bench = new Bench<"steer">(
       {
         ask: "steer",
@@ -91,6 +105,14 @@ class SteerMode {
     return input;
   }
 
+  /** Let the slider reach what makes sense for this kind of direction, and set it. */
+  #reach(coef: number): void {
+    const { most, step: by } = reachOf(this.#from, [coef, ...this.lab.frozenQuestions("steer").map((question) => question.coef)]);
+    Object.assign(this.#coef, { min: String(-most), max: String(most), step: Number.isInteger(coef / by) ? String(by) : "any" });
+    this.#coef.value = String(coef);
+    this.#shows.forEach((show) => show());
+  }
+
   #slider(words: string, input: HTMLInputElement, kind: "layer" | "coef"): HTMLElement {
     const shown = el("output", {});
     const show = (): void => {
@@ -107,13 +129,11 @@ class SteerMode {
     return el("label", { class: "lab-slider" }, el("span", {}, words), input, shown);
   }
 
-  readonly #shows: (() => void)[] = [];
-
   #question(): AskedIn<"steer"> | string {
     const toward = this.#toward.value;
     const away = this.#from === "token" ? "" : this.#away.value;
-    if (toward.trim() === "") return this.#from === "token" ? "Type the token to push toward, with its space in front: “ love”." : "Type a sentence to push toward.";
-    if (toward === away) return "Both sentences are the same, so there is no direction between them: change one.";
+    if (toward.trim() === "") return this.#from === "token" ? "Type the token to push toward, with its space in front: “ love”." : "Type a text to push toward.";
+    if (toward === away) return "Both texts are the same, so there is no direction between them: change one.";
     const coef = Number(this.#coef.value);
     if (coef === 0) return "A strength of 0 changes nothing: move the slider.";
     return { ask: "steer", ...this.lab.asked(), toward, away, layer: Number(this.#layer.value), coef };
@@ -122,6 +142,7 @@ class SteerMode {
   #setFrom(from: From, away: HTMLElement): void {
     this.#from = from;
     away.hidden = from === "token";
+    this.#reach(Number(this.#coef.value));
     this.#bench.refresh();
   }
 
@@ -136,8 +157,8 @@ class SteerMode {
     this.#toward.value = toward;
     this.#away.value = away;
     this.#layer.value = String(layer);
-    this.#coef.value = String(coef);
-    this.#shows.forEach((show) => show());
+    this.#from = away === "" ? "token" : "sentences";
+    this.#reach(coef);
     void this.#bench.quick();
   }
 
