@@ -136,7 +136,7 @@ describe("steering", () => {
   });
 
   test("the cost has a word", () => {
-    expect([0, 1, 2, 5].map(damageWord).map((words) => words.split(" ")[0])).toEqual(["no", "some", "much", "the"]);
+    expect([0, 1, 2, 5].map(damageWord).map((words) => words.split(" ")[0])).toEqual(["no", "some", "much", "very"]);
   });
 });
 

@@ -25,7 +25,7 @@ export function texts(answer: Pick<SteerAnswer, "clean_text" | "steered_text">):
 export function damageWord(more_nats: number): string {
   if (more_nats < 0.3) return "no damage to speak of";
   if (more_nats < 1.5) return "some damage: the model itself would rarely write so";
-  return more_nats < 3 ? "much damage: the text begins to fall apart" : "the text has fallen apart";
+  return more_nats < 3 ? "much damage: the model itself would hardly ever write so" : "very much damage: texts like this have mostly fallen apart";
 }
 
 function cost(answer: SteerAnswer): HTMLElement {
