@@ -113,6 +113,20 @@ describe("the menu", () => {
   afterEach(() => leaving.abort());
   const press = (words: string): void => [...place.querySelectorAll("button")].find((each) => each.textContent?.startsWith(words))?.click();
 
+  test("Escape and a press beside it close it", () => {
+    exportPanel.mount(place, stage(), leaving.signal);
+    const fold = place.querySelector("details");
+    if (!fold) throw new Error("no menu");
+    fold.open = true;
+    fold.querySelector("select")?.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
+    expect([fold.open, document.activeElement]).toEqual([false, fold.querySelector("summary")]);
+    fold.open = true;
+    fold.querySelector("select")?.dispatchEvent(new Event("pointerdown", { bubbles: true }));
+    expect(fold.open).toBe(true);
+    document.body.dispatchEvent(new Event("pointerdown", { bubbles: true }));
+    expect(fold.open).toBe(false);
+  });
+
   test("with nothing run yet everything says so", () => {
     exportPanel.mount(place, stage(), leaving.signal);
     for (const words of ["Show the code", "JSON", "CSV", "SVG"]) {

@@ -7,6 +7,7 @@ import { csv, experimentJson, tableOf } from "./export_data";
 import { askingCode, experimentsNotebook } from "./export_notebook";
 import { pngOf, svgOf } from "./export_picture";
 import { button } from "./modes/asking";
+import { menu } from "./modes/menu";
 import { labelled } from "./modes/part_picker";
 
 type Dialect = Extract<Question, { ask: "code" }>["dialect"];
@@ -41,7 +42,7 @@ class Export {
       el("div", { class: "lab-row" }, button("Notebook (.ipynb)", () => void this.#notebook(), signal)),
       this.#says,
     );
-    const fold = el("details", { class: "lab-menu", "data-tour": "export" }, el("summary", { class: "lab-button" }, "Export"), inside);
+    const fold = menu("Export", "export", inside, signal);
     place.append(fold);
     this.#dialect.setAttribute("aria-label", "Library");
     fold.addEventListener("toggle", () => fold.open && this.#fill(), { signal });

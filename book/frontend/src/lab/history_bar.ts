@@ -7,6 +7,7 @@ import { returnTo } from "./history_list";
 import { linkText, readExperiment, readLink, stateOf, type Read } from "./history_link";
 import { momentOf, Trail, type Moment } from "./history_trail";
 import { button } from "./modes/asking";
+import { menu } from "./modes/menu";
 
 const NO_LINK: Read = { kind: "none" };
 
@@ -95,7 +96,7 @@ class Bar {
     file.addEventListener("change", () => void this.#openFile(file), { signal });
     const copy = button("Copy the link", () => void this.#copy(), signal, true);
     const inside = el("div", { class: "lab-menu-inside" }, el("p", {}, "A link holds prompt, mode and the history of experiments. It holds no numbers: they are computed again."), el("div", { class: "lab-row" }, copy), this.#says, el("p", {}, "Or take one up; an experiment that was exported as JSON is run again and can then be compared:"), form, file);
-    return el("details", { class: "lab-menu", "data-tour": "share" }, el("summary", { class: "lab-button" }, "Link"), inside);
+    return menu("Link", "share", inside, signal);
   }
 
   async #openFile(input: HTMLInputElement): Promise<void> {

@@ -3,6 +3,7 @@
 import { el, unreachable } from "../dom";
 import type { LabHost, LabPanel } from "./app_contract";
 import { button } from "./modes/asking";
+import { menu } from "./modes/menu";
 import { isDone, keepProgress, keptProgress, pieces, STEP_WORDS, type Guide, type Help, type Progress, type Step } from "./tour";
 import { GUIDES } from "./tour_guides";
 
@@ -32,7 +33,7 @@ class Tour {
   constructor(private readonly place: HTMLElement, private readonly lab: LabHost, private readonly signal: AbortSignal) {
     this.#progress = keptProgress(GUIDES);
     const inside = el("div", { class: "lab-menu-inside" }, el("p", {}, "Step by step, without any code. You can leave at any time and go on later."), this.#menu);
-    this.#fold = el("details", { class: "lab-menu" }, el("summary", { class: "lab-button" }, "Guides"), inside);
+    this.#fold = menu("Guides", "guides", inside, signal);
     place.append(this.#fold);
     (place.closest(".lab") ?? place).append(this.#card);
     this.#card.addEventListener("keydown", (event) => event.key === "Escape" && this.#leave(), { signal });
