@@ -154,6 +154,7 @@ def test_a_model_without_mlps_is_unfolded_with_nothing_where_they_would_be() -> 
     assert found["facts"]["d_mlp"] == 0
     assert found["mlp"] == [[0] * len(found["tokens"])] * model.n_layers
     assert found["direct"]["mlp"] == [0] * model.n_layers
+    assert all(one["holds"] for one in answer(model, {**base, "ask": "identities"})["identities"])
     with pytest.raises(TlabError, match=_REPAIR):
         answer(model, {**base, "ask": "part", "part": "L0.mlp", "position": 0})
     with pytest.raises(TlabError, match=_REPAIR):

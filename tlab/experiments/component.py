@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tlab.engine import run
 from tlab.errors import UnknownTarget, shown
 from tlab.experiments.head_zoom import HeadZoom, zoom_head
 from tlab.experiments.mlp_zoom import MlpZoom, zoom_mlp
@@ -18,10 +19,13 @@ from tlab.sites import check_site, layer_of
 from tlab.targets import parse_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tlab.anatomy.parts import Stack
+    from tlab.engine import Run
     from tlab.models import Model
 
-__all__ = ["component"]
+__all__ = ["component", "components"]
 
 _MOST = 1000
 _PART = re.compile(r"\s*(?P<stack>encoder\.)?(?P<layer>L\d+)(?P<cross>\.cross)?(?P<rest>H\d+|\.\w+)?\s*")
@@ -77,16 +81,40 @@ def component(
 
     """
     k = whole_number("k", k, 1, _MOST, "try k=10")
+    return _zoomed(model, (prompt, target), site, position=position, k=k)
+
+
+def components(
+    model: Model, prompt: str, sites: Sequence[str], *, position: int | None = None, k: int = 10
+) -> list[HeadZoom | MlpZoom | StreamZoom]:
+    """Look at many parts of one run closely, and return what `component` would for each.
+
+    The arguments are those of `component`.
+
+    Cost: one forward pass with all sites captured, and a product with the unembedding for each named vector.
+
+    """
+    k = whole_number("k", k, 1, _MOST, "try k=10")
+    inputs = inputs_of(model, prompt)
+    predicts = model.anatomy.unembed is not None
+    read = (reading_position(model, inputs.ids[0], position),) if predicts else None
+    ran = run(model, inputs, sites=model.sites, read=read, predicts=predicts)
+    return [_zoomed(model, (prompt, None), site, position=position, k=k, ran=ran) for site in sites]
+
+
+def _zoomed(
+    model: Model, texts: tuple[str, str | None], site: str, *, position: int | None, k: int, ran: Run | None = None
+) -> HeadZoom | MlpZoom | StreamZoom:
     match = _PART.fullmatch(site) if isinstance(site, str) else None
     if match is None:
         check_site(site, model.sites)
-        spot = _spot(model, (prompt, target), layer_of(site), position, in_encoder=site.startswith("encoder."))
+        spot = _spot(model, texts, layer_of(site), position, in_encoder=site.startswith("encoder."), ran=ran)
         return zoom_stream(model, spot, site, k=k)
     in_encoder, is_cross = match["stack"] is not None, match["cross"] is not None
     stack = _stack(model, site, in_encoder=in_encoder, is_cross=is_cross)
     name = match["layer"] + (match["rest"] or (".attn" if is_cross else ""))
     (part,) = parse_targets(name, len(stack.blocks), stack.blocks[0].attn.n_heads, with_stream=True)
-    spot = _spot(model, (prompt, target), part.layer, position, in_encoder=in_encoder)
+    spot = _spot(model, texts, part.layer, position, in_encoder=in_encoder, ran=ran)
     if part.head is not None:
         return zoom_head(model, spot, part.head, is_cross=is_cross, k=k)
     if part.part == "mlp":
@@ -108,7 +136,13 @@ def _stack(model: Model, site: str, *, in_encoder: bool, is_cross: bool) -> Stac
 
 
 def _spot(
-    model: Model, texts: tuple[str, str | None], layer: int | None, position: int | None, *, in_encoder: bool
+    model: Model,
+    texts: tuple[str, str | None],
+    layer: int | None,
+    position: int | None,
+    *,
+    in_encoder: bool,
+    ran: Run | None,
 ) -> Spot:
     prompt, target = texts
     inputs = inputs_of(model, prompt, target=target)
@@ -123,4 +157,5 @@ def _spot(
         prefix="encoder." if in_encoder else "",
         layer=-1 if layer is None else layer,
         position=reading_position(model, ids[0], position),
+        ran=ran,
     )

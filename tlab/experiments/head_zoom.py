@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from tlab.engine import run
 from tlab.experiments.direct import Leaving
 from tlab.experiments.spot import empty_effects, last_site, readout_at, said, token_effects
 from tlab.experiments.wording import exactly
@@ -127,7 +126,7 @@ def zoom_head(model: Model, spot: Spot, head: int, *, is_cross: bool, k: int) ->
     steps = {step: f"{base}.{step}" for step in ("q", "k", "rot_q", "rot_k", "v", "scores", "pattern", "z", "out")}
     wanted = [site for site in steps.values() if site in known] + [_before(spot), last_site(model)]
     predicts = model.anatomy.unembed is not None and not spot.prefix
-    done = run(model, spot.inputs, sites=wanted, read=(spot.position,) if predicts else None, predicts=predicts)
+    done = spot.run(model, wanted, predicts=predicts)
     seen = {step: done.captured[site][0] for step, site in steps.items() if site in known}
     seen |= {step: seen[turned] for step, turned in (("q", "rot_q"), ("k", "rot_k")) if step not in seen}
     shared = head // (seen["q"].shape[1] // seen["k"].shape[1])

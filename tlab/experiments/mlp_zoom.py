@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tlab.engine import run
 from tlab.errors import UnknownOption, shown
 from tlab.experiments.direct import Leaving
 from tlab.experiments.spot import last_site, readout_at, token_effects
@@ -106,8 +105,7 @@ def zoom_mlp(model: Model, spot: Spot, *, k: int) -> MlpZoom:
     steps = ["pre", *(["pre_linear"] if mlp.is_gated else []), "post", "out"]
     sites = {step: f"{spot.base}.mlp.{step}" for step in steps}
     predicts = model.anatomy.unembed is not None and not spot.prefix
-    read = (spot.position,) if predicts else None
-    done = run(model, spot.inputs, sites=[*sites.values(), last_site(model)], read=read, predicts=predicts)
+    done = spot.run(model, [*sites.values(), last_site(model)], predicts=predicts)
     seen = {step: precise(done.captured[site][0]).cpu() for step, site in sites.items()}
     post = done.captured[sites["post"]][0]
     lengths = seen["post"][spot.position].abs() * precise(mlp.W_out).norm(dim=-1).cpu()

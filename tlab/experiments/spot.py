@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
+from tlab.engine import run
 from tlab.experiments.direct import Readout, obstacle
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Spot:
         prefix: of its sites: empty, or `encoder.`.
         layer: the block; -1 outside the blocks.
         position: where is read closely, counted from 0.
+        ran: a run that captured every site, for a look at many places; `None` if each is to run what it needs.
 
     """
 
@@ -50,6 +52,13 @@ class Spot:
     prefix: str
     layer: int
     position: int
+    ran: Run | None = None
+
+    def run(self, model: Model, sites: Sequence[str], *, predicts: bool) -> Run:
+        """Return a run that captured the sites, with the logits at the position if the model predicts."""
+        if self.ran is not None:
+            return self.ran
+        return run(model, self.inputs, sites=sites, read=(self.position,) if predicts else None, predicts=predicts)
 
     @property
     def block(self) -> Block:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from tlab.engine import run, unembed
+from tlab.engine import unembed
 from tlab.experiments.direct import Readout, obstacle
 from tlab.experiments.spot import last_site, said, token_effects
 from tlab.experiments.wording import counted
@@ -92,7 +92,7 @@ def zoom_stream(model: Model, spot: Spot, site: str, *, k: int) -> StreamZoom:
     """Run the prompt and return what stands at the site."""
     reading = _reading(model, spot, site)
     sites = [site, last_site(model)] if reading == "direct" else [site]
-    done = run(model, spot.inputs, sites=sites, predicts=site == "logits")
+    done = spot.run(model, sites, predicts=site == "logits")
     found = done.captured[site][0]
     tensor = precise(found).cpu()
     is_read = site.endswith(("cross_attn.k", "cross_attn.v"))

@@ -308,6 +308,7 @@ def _sum(model: Model, prompt: str) -> float:
 
 
 def _self_patch(model: Model, prompt: str) -> float:
-    everything = [f"L{layer}" for layer in range(model.n_layers)]
-    same = patch(model, prompt, prompt, everything, controls=0)
+    # Streams stand in every model, and what stands there decides all that follows.
+    streams = [f"L{layer}.resid_post" for layer in range(model.n_layers)]
+    same = patch(model, prompt, prompt, streams, controls=0)
     return abs(same.patched_value - same.clean_value)
