@@ -73,6 +73,10 @@ function reads(answer: HeadAnswer, { tokens }: ViewPlace): HTMLElement {
 /** The way on: bertviz' views of this head, and the numbers, in a cell. */
 function code(answer: HeadAnswer, { model, prompt }: { readonly model: string; readonly prompt: string }): HTMLElement {
   const parsed = parsePart(answer.part);
-  const lines = [`model = tlab.load(${JSON.stringify(model)})`, `tlab.attention(model, ${JSON.stringify(prompt)}, layer=${parsed?.layer ?? 0}, head=${parsed?.head ?? 0})`];
+  const lines = [
+    `model = tlab.load(${JSON.stringify(model)})`,
+    `seen = tlab.attention(model, ${JSON.stringify(prompt)}, layer=${parsed?.layer ?? 0}, head=${parsed?.head ?? 0})`,
+    "seen.head_view()  # bertviz; so are seen.model_view() and seen.neuron_view()",
+  ];
   return el("details", { class: "lab-twin" }, el("summary", {}, "This head in a cell, with bertviz' views"), el("pre", { class: "lab-code" }, ["import tlab", ...lines].join("\n")));
 }

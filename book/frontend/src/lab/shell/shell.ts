@@ -57,7 +57,7 @@ class Shell {
     signal.addEventListener("abort", () => this.#asking.abort());
     place.replaceChildren(root);
     for (const panel of PANELS) {
-      const own = el("div", { class: "lab-panel", "data-panel": panel.name });
+      const own = el("div", { class: "lab-panel-place", "data-panel": panel.name });
       (panel.where === "bar" ? start.bar : foot).append(own);
       panel.mount(own, lab, signal);
     }
