@@ -379,17 +379,17 @@ def notebooks(session: nox.Session) -> None:
 
 @nox.session(python=False, default=False)
 def bench(session: nox.Session) -> None:
-    """Measure the pages and the first live result in the browser, and the library beside TransformerLens.
+    """Measure the pages and the first live result in the browser, the library beside TransformerLens, and the Lab.
 
-    `-- pages …`, `-- browser …` or `-- library …` runs one of them, with options of its own.
+    `-- pages …`, `-- browser …`, `-- library …` or `-- lab …` runs one of them, with options of its own.
     """
     which, *options = session.posargs or ["all"]
-    if which not in {"all", "pages", "browser", "library"}:
+    if which not in {"all", "pages", "browser", "library", "lab"}:
         session.error(
-            f"benchmark unknown: expected 'pages', 'browser' or 'library', got {which!r}; leave it out for all"
+            f"benchmark unknown: expected 'pages', 'browser', 'library' or 'lab', got {which!r}; leave it out for all"
         )
     extras = ("book", "kernels", "kb", "print", "test")
-    if which != "library":
+    if which not in {"library", "lab"}:
         browser = _browser(session)
         _ready(session, *extras)
         if which != "browser":
@@ -400,6 +400,10 @@ def bench(session: nox.Session) -> None:
         _install(session, *extras)
         _fetch_model(session)
         session.run(PYTHON, "-m", "benchmarks.tlab_speed", *options)
+    if which in {"all", "lab"}:
+        _install(session, *extras)
+        _fetch_model(session)
+        session.run(PYTHON, "-m", "benchmarks.lab_speed", *options)
 
 
 @nox.session(python=False, default=False)

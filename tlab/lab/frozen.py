@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from tlab.errors import UnknownOption
 from tlab.experiments.ablation import ablate_each
 from tlab.experiments.component import components
 from tlab.lab.answers import answer
@@ -30,7 +31,7 @@ __all__ = ["COEFS", "frozen_text", "shortened"]
 
 COEFS = (-2, -1, 1, 2, 4)
 _NUMBERS = 8
-_EFFECTS = 5
+_EFFECTS = 4
 _N_CELLS = 6
 _VERSION = 1
 
@@ -61,7 +62,7 @@ def frozen_text(model: Model, chosen: LabPrompt, on_step: Callable[[str], object
 def shortened(found: dict[str, Any]) -> dict[str, Any]:
     """Return an answer as a file keeps it: of a part seen closely, less of what would make up most of a file.
 
-    Of the tokens that are promoted and suppressed the first five each are left. Of a head, patterns have three decimals
+    Of the tokens that are promoted and suppressed the first four each are left. Of a head, patterns have three decimals
     and scores three digits; vectors keep their first numbers; keys and values are told up to the position that is read
     most, and the numbers of that one only.
     """
@@ -127,8 +128,8 @@ def _every(model: Model, chosen: LabPrompt) -> Iterator[tuple[str, _Pairs]]:
     largest = _largest(mapped[0][1]["effect"], 1)[0]
     about = {"ask": "ablate", "parts": [f"L{largest[0]}H{largest[1]}"], **zero}
     plain = [{"ask": "code", "about": {**base, **about}, "dialect": dialect} for dialect in DIALECTS]
-    calls = [{"ask": "code", "about": {**base, **one}, "dialect": "tlab"} for one in (*maps, pushes[2], looking[0])]
-    yield "code", _portable(model, _asked(model, base, [*plain, *calls]))
+    calls = [{"ask": "code", "about": {**base, **one}, "dialect": "tlab"} for one in (*maps, looking[0])]
+    yield "code", _coded(model, base, [*plain, *calls])
 
 
 def _strongest(mapped: list[tuple[_Question, dict[str, Any]]]) -> Iterator[_Question]:
@@ -148,11 +149,17 @@ def _largest(rows: list[list[float | None]], n: int) -> list[tuple[int, int]]:
     return [(row, column) for _, row, column in sorted(cells, key=lambda cell: -cell[0])[:n]]
 
 
-def _portable(model: Model, pairs: _Pairs) -> _Pairs:
-    """Take the place where this machine keeps the model out of programs that are read on another."""
-    for question, found in pairs:
+def _coded(model: Model, base: _Question, questions: list[_Question]) -> _Pairs:
+    """Yield programs, without the place where this machine keeps the model: they are read on another."""
+    for question in questions:
+        whole = {**base, **question}
+        try:
+            found = answer(model, whole)
+        except UnknownOption:
+            # Plain code is written for some architectures only.
+            continue
         program = found["code"].replace(str(model.folder), f"…/{model.folder.name}") if model.folder else found["code"]
-        yield question, {**found, "code": program}
+        yield whole, {**found, "code": program}
 
 
 def _asked(model: Model, base: _Question, questions: list[_Question]) -> _Pairs:
