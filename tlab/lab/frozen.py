@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["COEFS", "frozen_text", "shortened"]
 
 COEFS = (-2, -1, 1, 2, 4)
-_NUMBERS = 8
+_NUMBERS = 6
 _EFFECTS = 4
 _N_CELLS = 6
 _VERSION = 1
@@ -63,7 +63,7 @@ def shortened(found: dict[str, Any]) -> dict[str, Any]:
     """Return an answer as a file keeps it: of a part seen closely, less of what would make up most of a file.
 
     Of the tokens that are promoted and suppressed the first four each are left. Of a head, patterns have three decimals
-    and scores three digits; vectors keep their first numbers; keys and values are told up to the position that is read
+    and scores one; vectors keep their first numbers; keys and values are told up to the position that is read
     most, and the numbers of that one only.
     """
     if "effects" in found and len(found["effects"]) > 2 * _EFFECTS:
@@ -74,7 +74,7 @@ def shortened(found: dict[str, Any]) -> dict[str, Any]:
     own = pattern[found["position"]]
     most = own.index(max(own))
     vectors = {
-        name: [*({**one, "first": []} for one in vector[:most]), _short(vector[most])]
+        name: [*({"norm": digits(one["norm"], 3), "first": []} for one in vector[:most]), _short(vector[most])]
         if isinstance(vector, list)
         else _short(vector)
         for name, vector in found["vectors"].items()
@@ -83,7 +83,7 @@ def shortened(found: dict[str, Any]) -> dict[str, Any]:
         **found,
         "vectors": vectors,
         "pattern": pattern,
-        "scores": [[score if score is None else digits(score, 3) for score in row] for row in found["scores"]],
+        "scores": [[score if score is None else digits(round(score, 1)) for score in row] for row in found["scores"]],
     }
 
 
