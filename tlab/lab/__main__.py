@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-
 from tlab.errors import TlabError
-from tlab.lab.frozen import frozen_text
+from tlab.lab.frozen import freeze
 from tlab.lab.prompts import PROMPTS
 from tlab.loading import load
 
@@ -18,16 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 1 after one line on the standard error stream."""
     parser = argparse.ArgumentParser(prog="python -m tlab.lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    freeze = commands.add_parser("freeze", help="write one file of answers for each of the Lab's prompts")
-    freeze.add_argument("folder", type=Path, help="where to; it is made if it is missing")
-    freeze.add_argument("--model", default="smollm2-135m", help="whose answers (default: %(default)s)")
+    freezing = commands.add_parser("freeze", help="write one file of answers for each of the Lab's prompts")
+    freezing.add_argument("folder", type=Path, help="where to; it is made if it is missing")
+    freezing.add_argument("--model", default="smollm2-135m", help="whose answers (default: %(default)s)")
     names = [one.name for one in PROMPTS]
-    freeze.add_argument(
+    freezing.add_argument(
         "--only", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {', '.join(names)}"
     )
     options = parser.parse_args(arguments)
-    # Sums over several threads are rounded in another order each time, and a file is to be the same twice.
-    torch.set_num_threads(1)
     try:
         _freeze(options.folder, options.model, options.only)
     except (TlabError, OSError) as error:
@@ -37,15 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _freeze(folder: Path, name: str, only: list[str]) -> None:
-    model = load(name)
+    load(name)  # a name that no model has is said once, before anything is begun
     folder.mkdir(parents=True, exist_ok=True)
-    for one in PROMPTS:
-        if one.name not in only:
-            continue
-        text = frozen_text(model, one, on_step=lambda step: print(f"{step} …", file=sys.stderr))  # noqa: T201
-        path = folder / f"{one.name}.json"
-        path.write_text(text, encoding="utf-8")
-        print(f"{path}: {len(text.encode()) / 1e6:.2f} MB", file=sys.stderr)  # noqa: T201
+    # Each prompt is worked out by one process alone, so the numbers do not depend on how many there are.
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes:
+        for path in processes.map(freeze, *zip(*((folder, name, one) for one in only), strict=True)):
+            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

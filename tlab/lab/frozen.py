@@ -7,7 +7,10 @@ numbers. Refuses: HTML, and choosing prompts.
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from tlab.errors import UnknownOption
 from tlab.experiments.ablation import ablate_each
@@ -16,10 +19,13 @@ from tlab.lab.answers import answer
 from tlab.lab.digits import digits
 from tlab.lab.intervening import N_CONTROLS, OVER, ablation_answer
 from tlab.lab.looking import part_answer
+from tlab.lab.prompts import PROMPTS
 from tlab.lab.questions import DIALECTS, canonical, checked_question
+from tlab.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tlab.lab.prompts import LabPrompt
     from tlab.models import Model
@@ -27,13 +33,34 @@ if TYPE_CHECKING:
     _Question = dict[str, Any]
     _Pairs = Iterator[tuple[_Question, dict[str, Any]]]
 
-__all__ = ["COEFS", "frozen_text", "shortened"]
+__all__ = ["COEFS", "freeze", "frozen_text", "shortened"]
 
 COEFS = (-2, -1, 1, 2, 4)
 _NUMBERS = 6
 _EFFECTS = 4
 _N_CELLS = 6
 _VERSION = 1
+
+
+def freeze(folder: Path, name: str, only: str) -> Path:
+    """Write one prompt's file, in a process that does nothing else.
+
+    Args:
+        folder: where to.
+        name: whose answers, as `tlab.load` takes it.
+        only: the prompt's name.
+
+    Returns:
+        The file.
+
+    """
+    # Sums over several threads are rounded in another order each time, and a file is to be the same twice.
+    torch.set_num_threads(1)
+    chosen = next(one for one in PROMPTS if one.name == only)
+    text = frozen_text(load(name), chosen, on_step=lambda step: print(f"{step} …", file=sys.stderr))  # noqa: T201
+    path = folder / f"{only}.json"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def frozen_text(model: Model, chosen: LabPrompt, on_step: Callable[[str], object] = print) -> str:
