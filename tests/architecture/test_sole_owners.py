@@ -31,8 +31,9 @@ _STARTING = {
 }
 _PROCESS_MODULES = ("subprocess", "multiprocessing", "concurrent.futures.process")
 
-# What starts processes, and which: kernels, the database, and the tools that build the book.
-_MAY_START_PROCESSES = ("kernel_service", "kb.postgres", "book", "noxfile.py", "conf.py")
+# What starts processes, and which: kernels, the database, the tools that build the book, and the command that works out
+# the Lab's answers, prompts side by side.
+_MAY_START_PROCESSES = ("kernel_service", "kb.postgres", "tlab.lab.__main__", "book", "noxfile.py", "conf.py")
 
 
 def _hooks(source: Source) -> list[str]:
