@@ -23,10 +23,9 @@ _STOP_S = 30.0
 
 def build(target: Path) -> Path:
     """Build the samples with the book's own theme and page code; answers the folder of the pages."""
+    own = (f"book.extensions.{name}" for name in ("left_out", "maths", "mime", "one_style", "page"))
     settings = {
-        "extensions": ",".join(
-            ["myst_nb", *(f"book.extensions.{name}" for name in ("left_out", "maths", "mime", "page"))]
-        ),
+        "extensions": ",".join(["myst_nb", "sphinx_design", *own]),
         "include_patterns": "**",
         "nb_execution_mode": "force",
         "nb_execution_cache_path": str(target / "executed"),
