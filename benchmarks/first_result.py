@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--stock-rounds", type=int, default=3, help="stock kernels started (default 3)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, served_book(Path(folder)) as address, chromium() as browser:
-        rows = {}
+        rows: dict[str, list[float]] = {}
         for what in _CELLS:
             _browser_round(browser, address, what)  # the first page after a start also warms the browser
             rounds = [_browser_round(browser, address, what) for _ in range(options.rounds)]

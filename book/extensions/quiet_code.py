@@ -23,7 +23,7 @@ __all__ = ["QuietFormatter", "setup"]
 _PLAIN = frozenset({Name, Punctuation, Whitespace})
 
 
-class QuietFormatter(HtmlFormatter[str]):
+class QuietFormatter(HtmlFormatter[str]):  # type: ignore[misc]  # pygments has no types
     """Pygments' own, with plain text where the colour is the text's."""
 
     def format_unencoded(self, tokensource: Iterator[tuple[Any, str]], outfile: Any) -> None:  # noqa: ANN401  pygments' own

@@ -83,7 +83,9 @@ def _in_frame(frame: pd.DataFrame, name: str) -> Numbers:
     columns = [column for column in frame if pd.api.types.is_float_dtype(frame[column])]
     texts = [column for column in frame if pd.api.types.is_string_dtype(frame[column])]
     counts = [column for column in frame if pd.api.types.is_integer_dtype(frame[column])]
-    for keys in (texts, texts + counts):
+    # Some tokens have the same text, but never the same id; a rank is no name, as it may be what differs.
+    ids = [column for column in counts if str(column).endswith("_id")]
+    for keys in (texts, texts + ids, texts + counts):
         if keys and not frame.duplicated(keys).any():
             index: Any = (
                 frame[keys[0]].tolist() if len(keys) == 1 else list(frame[keys].itertuples(index=False, name=None))
